@@ -1,0 +1,66 @@
+# Everything a person does with a checkout. `make run` and `make test` need nothing but
+# Python 3.11+ and a package index; both make the environment when it is missing.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
+STUBS  := extproc/pb/.made
+
+.PHONY: run test lint format bench bench-overhead bench-peers protos lock clean docs
+
+run: $(STUBS)
+	@exec $(BIN)/tollgate run
+
+test: $(STUBS)
+	$(BIN)/python -m pytest
+
+lint: $(STUBS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.generate --check
+
+format: $(STUBS)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STUBS)
+	$(BIN)/python -m tests.generate
+
+bench: bench-overhead
+	$(BIN)/python -m tests.bench.chain
+
+bench-overhead: $(STUBS)
+	$(BIN)/python -m tests.bench.overhead
+
+# The peers that bench-overhead compares with, each in a folder of its own. Pinned, wheels only,
+# no install scripts: 1.82.7, 1.82.8 and 1.107.0 of litellm were published by thieves of keys.
+LITELLM ?= 1.103.0
+PORTKEY ?= 1.15.2
+bench-peers: $(STUBS)
+	$(PYTHON) -m venv .peers/litellm
+	.peers/litellm/bin/pip install --quiet --only-binary :all: 'litellm[proxy]==$(LITELLM)'
+	npm install --silent --ignore-scripts --prefix .peers/portkey '@portkey-ai/gateway@$(PORTKEY)'
+
+protos: $(STUBS)
+
+$(STUBS): $(PROTOS) protos/compile.py $(VENV)/.made
+	$(BIN)/python protos/compile.py
+	@touch $@
+
+$(VENV)/.made: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tollgate needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Pins and hashes of everything in pyproject.toml. Needs uv.
+lock:
+	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --no-config \
+	  --output-file requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) extproc/pb .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

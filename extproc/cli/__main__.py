@@ -1,0 +1,5 @@
+"""`python -m extproc.cli`: the same as `tollgate`."""
+
+from extproc.cli import main
+
+main()

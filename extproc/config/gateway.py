@@ -1,0 +1,123 @@
+"""gateway.yaml, typed: providers, targets, chains, routes.
+
+Durations are seconds, read from `10s`, `500ms`, `2m` or a plain number; sizes are bytes, read
+from `32MiB` or a plain number.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from extproc.policy import Level, Price
+
+DialectName = Literal["openai", "anthropic", "gemini"]
+
+
+class Seconds(float):
+    """A duration. Read from `10s`, `500ms`, `2m`, `1h` or a number of seconds."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """A number of bytes. Read from `32MiB`, `64KiB` or a number."""
+
+    __slots__ = ()
+
+
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Envoy's active check of a provider."""
+
+    path: str | None = None
+    """None: the dialect's list of models. Any answer below 500 is healthy: a bad key is not
+    an outage."""
+    interval: Seconds = Seconds(30)
+    timeout: Seconds = Seconds(5)
+
+
+class Outlier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When Envoy takes a provider out because of what requests met there."""
+
+    consecutive_5xx: int = 5
+    ejection: Seconds = Seconds(30)
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who serves models: an address, a key and a wire format."""
+
+    dialect: DialectName
+    url: str
+    """`http` or `https`; a path stands in front of the dialect's endpoints instead of its own."""
+    key_env: str | None = None
+    """The environment variable of Envoy that holds the key."""
+    system: str | None = None
+    """`gen_ai.provider.name`. None: told from the address, else the provider's own name."""
+    health: Health = Health()
+    outlier: Outlier = Outlier()
+    connect_timeout: Seconds = Seconds(2)
+    idle_timeout: Seconds = Seconds(50)
+    """An unused connection is closed after this, before the provider closes it: a request that
+    meets a closing connection fails. Load balancers in front of providers close after 60 s."""
+    ca_file: str | None = None
+    """Certificates to trust for `https`. None: the system's."""
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model at one provider."""
+
+    provider: str
+    model: str
+    timeout: Seconds = Seconds(30)
+    stall: Seconds = Seconds(60)
+    retry: Literal["never", "reset"] = "never"
+    """`reset`: one more try on this target when the connection is reset before any byte."""
+    price: Price | None = None
+    features: tuple[str, ...] | None = None
+    context_window: int | None = None
+    output_cap: int | None = None
+    simulator: bool = False
+
+
+class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which requests a route takes. All headers must have exactly these values."""
+
+    headers: dict[str, str] = {}
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A policy for some of the requests. The first that matches counts."""
+
+    name: str
+    match: Match = Match()
+    chain: str | None = None
+    """None: what `models` gives for `*`."""
+    models: dict[str, str] = {}
+    walk_on: tuple[Literal["content_policy"], ...] = ()
+    accounting: Literal["body", "native"] = "body"
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where Envoy listens and finds the service. Flags of `tollgate render` win over it."""
+
+    gateway: str | None = None
+    """`address:port` of the gateway."""
+    admin: str | None = None
+    """`address:port` of Envoy's admin interface."""
+    extproc: tuple[str, ...] | None = None
+    """One `unix:/path` or `host:port` for each worker of the service."""
+    access_log: str | None = None
+    max_body: Size | None = None
+    drain_timeout: Seconds | None = None
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All of gateway.yaml."""
+
+    providers: dict[str, Provider]
+    targets: dict[str, Target]
+    chains: dict[str, list[Level]]
+    routes: list[Route]
+    identity: Literal["open"] = "open"
+    envoy: Listen = Listen()

@@ -1,0 +1,254 @@
+"""Listeners: the gateway's own, and an internal one behind each level."""
+
+from __future__ import annotations
+
+from extproc.config.access_log import access_log, local_replies
+from extproc.config.clusters import GATEWAY_SERVICE, TARGET_SERVICE, level_cluster
+from extproc.config.gateway import Gateway
+from extproc.config.options import Settings
+from extproc.config.parts import Node, Noted, duration, extension, socket_address
+from extproc.config.routes import GATEWAY_TABLE, target_policy, target_table
+from extproc.headers import FILTER, INTERNAL, NAMESPACE, OVERRIDE_NAMESPACE
+from extproc.policy import TargetPolicy
+
+_GATEWAY_TIMEOUT = 60.0
+"""Seconds that the gateway filter may hold one message."""
+_GATEWAY_MAX_TIMEOUT = 600.0
+"""Seconds it may ask for, where a request waits for its turn."""
+_MARGIN = 10.0
+"""Seconds by which Envoy's patience with the service exceeds the level's own deadline."""
+_IDLE = 300.0
+"""Envoy's default for a silent stream, in seconds; never less than this."""
+_MAX_HEADERS = 200
+
+Source = dict[str, Node]
+"""Route tables by name, as they stand in `HttpConnectionManager`: `rds` or `route_config`."""
+
+
+def all_listeners(gateway: Gateway, settings: Settings, tables: Source) -> list[Node]:
+    """The gateway's listener, then one for each target."""
+    found: list[Node] = [
+        Noted(
+            "The gateway: what clients connect to.",
+            _gateway(gateway, settings, tables[GATEWAY_TABLE]),
+        )
+    ]
+    for name in gateway.targets:
+        policy = target_policy(gateway, name, scale=settings.time_scale)
+        note = f"Level {name}: {policy.model} at {policy.provider}."
+        found.append(Noted(note, _target(name, policy, settings, tables[target_table(name)])))
+    return found
+
+
+def longest_walk(gateway: Gateway, scale: float) -> float:
+    """Seconds that a request may be silent at the edge: every target tried in turn, none of
+    them answering; or one stream's longest pause."""
+    walk = sum(one.timeout for one in gateway.targets.values()) * scale
+    stall = max(one.stall for one in gateway.targets.values()) * scale
+    return max(_IDLE, max(walk, stall) + 6 * _MARGIN)
+
+
+def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
+    idle = duration(longest_walk(gateway, settings.time_scale))
+    manager = {
+        "stat_prefix": "gateway",
+        "use_remote_address": True,
+        "normalize_path": True,
+        # `//v1/x` stays a path that does not exist, and the service says so.
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"},
+        "http_protocol_options": {"allow_absolute_url": False},
+        # Above the longest wait for an answer and the longest pause in a stream.
+        "stream_idle_timeout": idle,
+        "request_headers_timeout": "30s",
+        "drain_timeout": duration(settings.drain_timeout),
+        "early_header_mutation_extensions": [
+            Noted(
+                "Nothing that only the gateway may say is taken from a client.",
+                extension(
+                    "strip",
+                    "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                    {
+                        "mutations": [
+                            {"remove_on_match": {"key_matcher": {"prefix": INTERNAL}}},
+                            {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                            {"remove": "x-request-id"},
+                        ]
+                    },
+                ),
+            )
+        ],
+        **table,
+        "http_filters": [
+            Noted(
+                "First in the list is last on the way back: after this nothing is added.",
+                extension(
+                    "tollgate.strip",
+                    "extensions.filters.http.header_mutation.v3.HeaderMutation",
+                    {
+                        "mutations": {
+                            "response_mutations": [
+                                {"remove_on_match": {"key_matcher": {"prefix": INTERNAL}}},
+                                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                            ]
+                        }
+                    },
+                ),
+            ),
+            Noted(
+                "Who asks, may they, and which levels may serve them. Answers come through here\n"
+                "as well, but that the virtual host turns on: what is no request has none, and\n"
+                "Envoy's 400 to it would wait for the service while its connection is closed.",
+                _gateway_filter(),
+            ),
+            _router(),
+        ],
+        "local_reply_config": Noted(
+            "Envoy's own answers in the shape of OpenAI's; the service's own are left alone.",
+            local_replies(settings.max_body),
+        ),
+        "access_log": access_log(settings.access_log),
+    }
+    return {
+        "name": "gateway",
+        "address": socket_address(*settings.gateway),
+        "filter_chains": [{"filters": [_manager(manager)]}],
+    }
+
+
+def _target(name: str, policy: TargetPolicy, settings: Settings, table: Node) -> Node:
+    wait = max(policy.timeout, policy.stall)
+    manager = {
+        "stat_prefix": level_cluster(name),
+        "codec_type": "HTTP2",
+        "generate_request_id": False,
+        "common_http_protocol_options": {"max_headers_count": _MAX_HEADERS},
+        "max_request_headers_kb": 96,
+        "stream_idle_timeout": duration(max(_IDLE, wait + 6 * _MARGIN)),
+        "drain_timeout": duration(settings.drain_timeout),
+        **table,
+        "http_filters": [
+            Noted("Refuses, or translates there and back.", _target_filter(policy)),
+            Noted("Nothing of ours or of the client's network goes on.", _provider_strip()),
+            _router(),
+        ],
+    }
+    return {
+        "name": level_cluster(name),
+        "internal_listener": {},
+        "ignore_global_conn_limit": True,
+        "filter_chains": [{"filters": [_manager(manager)]}],
+    }
+
+
+def _manager(manager: Node) -> Node:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        manager,
+    )
+
+
+def _router() -> Node:
+    return extension(
+        "envoy.filters.http.router",
+        "extensions.filters.http.router.v3.Router",
+        {"suppress_envoy_headers": True},
+    )
+
+
+def _provider_strip() -> Node:
+    """After the service, before the provider."""
+    prefixes = ("x-tollgate-", "x-forwarded-", "x-envoy-")
+    mutations: list[Node] = [
+        {"remove_on_match": {"key_matcher": {"prefix": one}}} for one in prefixes
+    ]
+    return extension(
+        "tollgate.strip",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        {
+            "mutations": {
+                "request_mutations": [
+                    *mutations,
+                    {"remove": "x-request-id"},
+                    {"remove": "forwarded"},
+                ]
+            }
+        },
+    )
+
+
+def _service(cluster: str, which: str) -> Node:
+    """The gRPC stream to the service: a lost worker costs a retry on another one."""
+    return {
+        "envoy_grpc": {
+            "cluster_name": cluster,
+            "retry_policy": {
+                "retry_on": "connect-failure,refused-stream,reset,unavailable,cancelled",
+                "num_retries": 3,
+                "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
+                "retry_host_predicate": [
+                    extension(
+                        "envoy.retry_host_predicates.previous_hosts",
+                        "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                    )
+                ],
+                "host_selection_retry_max_attempts": 5,
+            },
+        },
+        "initial_metadata": [{"key": FILTER, "value": which}],
+    }
+
+
+def _gateway_filter() -> Node:
+    return extension(
+        "tollgate.gateway",
+        "extensions.filters.http.ext_proc.v3.ExternalProcessor",
+        {
+            "grpc_service": _service(GATEWAY_SERVICE, "gateway"),
+            "status_on_error": {"code": "ServiceUnavailable"},
+            "message_timeout": duration(_GATEWAY_TIMEOUT),
+            "max_message_timeout": duration(_GATEWAY_MAX_TIMEOUT),
+            "allow_mode_override": True,
+            "processing_mode": {
+                "request_header_mode": "SEND",
+                "request_body_mode": "BUFFERED",
+                "response_header_mode": "SKIP",
+                "response_body_mode": "NONE",
+                "request_trailer_mode": "SKIP",
+                "response_trailer_mode": "SKIP",
+            },
+            "mutation_rules": {"allow_envoy": True},
+            "request_attributes": ["xds.route_metadata", "xds.virtual_host_metadata"],
+            "response_attributes": ["response.code_details", "upstream.request_attempt_count"],
+            "metadata_options": {
+                "receiving_namespaces": {"untyped": [NAMESPACE], "typed": [OVERRIDE_NAMESPACE]}
+            },
+        },
+    )
+
+
+def _target_filter(policy: TargetPolicy) -> Node:
+    return extension(
+        "tollgate.target",
+        "extensions.filters.http.ext_proc.v3.ExternalProcessor",
+        {
+            "grpc_service": _service(TARGET_SERVICE, "target"),
+            "status_on_error": {"code": "ServiceUnavailable"},
+            # The answer's head is held until the first content event, so for the level's time.
+            "message_timeout": duration(policy.timeout + policy.stall + _MARGIN),
+            "processing_mode": {
+                "request_header_mode": "SEND",
+                "request_body_mode": "BUFFERED",
+                "response_header_mode": "SEND",
+                "response_body_mode": "STREAMED",
+                "request_trailer_mode": "SKIP",
+                "response_trailer_mode": "SEND",
+            },
+            "send_body_without_waiting_for_header_response": True,
+            "mutation_rules": {"allow_envoy": True},
+            "request_attributes": ["xds.route_metadata"],
+            "response_attributes": ["response.code_details", "response.flags"],
+        },
+    )

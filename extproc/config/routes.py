@@ -1,0 +1,246 @@
+"""Route tables: the chains in front, and one table behind each level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from extproc.config.clusters import key_headers, level_cluster, provider_cluster
+from extproc.config.gateway import Gateway, Route, Target
+from extproc.config.loading import provider_of
+from extproc.config.options import Settings
+from extproc.config.parts import Node, Noted, duration, extension, typed
+from extproc.config.urls import Origin
+from extproc.headers import I_REFUSAL, NAMESPACE, OVERRIDE_NAMESPACE
+from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
+
+GATEWAY_TABLE = "gateway"
+PRIORITY_GROUP = "envoy.router.cluster_specifier_plugin.priority_group"
+_PRIORITY_GROUP_TYPE = (
+    "extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier"
+)
+_PER_ROUTE = "extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+_MODES = {
+    "request_header_mode": "SEND",
+    "request_body_mode": "BUFFERED",
+    "response_header_mode": "SEND",
+    "response_body_mode": "NONE",
+    "request_trailer_mode": "SKIP",
+    "response_trailer_mode": "SKIP",
+}
+_RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes,retriable-headers"
+_RETRY_SAME = "reset,connect-failure,refused-stream"
+_RETRY_GRACE = 1.0
+"""Seconds by which a level's own timer comes before Envoy's when Envoy would try again."""
+_CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
+INNER_EXTRA = 8 << 20
+"""Bytes by which a level takes more than the edge: a translated body may be longer, and the
+limit holds for answers too."""
+
+
+def target_table(target: str) -> str:
+    """The name of the table behind a level."""
+    return level_cluster(target)
+
+
+def all_tables(gateway: Gateway, settings: Settings) -> dict[str, Node]:
+    """Every route table by name; the outer one first."""
+    tables = {GATEWAY_TABLE: _gateway_table(gateway, settings)}
+    for name in gateway.targets:
+        tables[target_table(name)] = _target_table(gateway, name, settings)
+    return tables
+
+
+def _metadata(policy: Any) -> Node:
+    return {"filter_metadata": {NAMESPACE: _said(policy)}}
+
+
+def _said(value: Any) -> Any:
+    """A policy as plain data, without what nobody said."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, dict):
+        said = {key: _said(one) for key, one in value.items()}
+        return {key: one for key, one in said.items() if not _is_open(one)}
+    if isinstance(value, (list, tuple)):
+        return [_said(one) for one in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _is_open(value: Any) -> bool:
+    return value is None or value is False or value in ("", {}, [])
+
+
+def target_policy(gateway: Gateway, name: str, *, scale: float = 1.0) -> TargetPolicy:
+    """What the service is told of a target. Time-outs are in seconds, times `scale`."""
+    target = gateway.targets[name]
+    provider = provider_of(gateway, name)
+    return TargetPolicy(
+        provider=target.provider,
+        system=provider.system or target.provider,
+        dialect=provider.dialect,
+        model=target.model,
+        base_path=Origin.parse(provider.url).base_path,
+        timeout=target.timeout * scale,
+        stall=target.stall * scale,
+        context_window=target.context_window,
+        output_cap=target.output_cap,
+        features=target.features,
+        price=target.price,
+        simulator=target.simulator,
+    )
+
+
+def host_policy(gateway: Gateway, settings: Settings) -> HostPolicy:
+    """What all routes share."""
+    return HostPolicy(
+        identity=gateway.identity,
+        chains=gateway.chains,
+        targets={
+            name: msgspec.structs.replace(
+                target_policy(gateway, name, scale=settings.time_scale),
+                cluster=level_cluster(name),
+            )
+            for name in gateway.targets
+        },
+    )
+
+
+def _gateway_table(gateway: Gateway, settings: Settings) -> Node:
+    routes = [_route(gateway, one, settings) for one in gateway.routes]
+    if all(one.match.headers for one in gateway.routes):
+        routes.append(_nowhere())
+    return {
+        "name": GATEWAY_TABLE,
+        "virtual_hosts": [
+            {
+                "name": "gateway",
+                "domains": ["*"],
+                "include_request_attempt_count": True,
+                "metadata": Noted(
+                    "What all routes share: chains, and what the service must know of targets\n"
+                    "before it forwards.",
+                    _metadata(host_policy(gateway, settings)),
+                ),
+                "typed_per_filter_config": {
+                    "tollgate.gateway": Noted(
+                        "Answers to requests go through the service as well.",
+                        typed(_PER_ROUTE, {"overrides": {"processing_mode": _MODES}}),
+                    )
+                },
+                "routes": routes,
+            }
+        ],
+    }
+
+
+def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
+    chain = route.chain or route.models["*"]
+    policy = RoutePolicy(
+        route=route.name,
+        chain=chain,
+        models=route.models,
+        walk_on=route.walk_on,
+        accounting=route.accounting,
+    )
+    # A route for everybody also takes paths that do not exist: the service answers those.
+    match: Node = {"prefix": "/v1/" if route.match.headers else "/"}
+    if route.match.headers:
+        match["headers"] = [
+            {"name": name.lower(), "string_match": {"exact": value}}
+            for name, value in route.match.headers.items()
+        ]
+    return {
+        "name": route.name,
+        "match": match,
+        "route": _walk(gateway, chain),
+        "request_body_buffer_limit": settings.max_body,
+        "metadata": _metadata(policy),
+    }
+
+
+def _walk(gateway: Gateway, chain: str) -> Node:
+    levels = gateway.chains[chain]
+    groups = []
+    for number, level in enumerate(levels, 1):
+        clusters = []
+        for target, weight in level.items():
+            clusters.append({"cluster_name": level_cluster(target), "weight": weight})
+        groups.append({"name": f"{chain}-{number}", "clusters": clusters})
+    specifier = {"override_metadata_namespace": OVERRIDE_NAMESPACE, "priority_groups": groups}
+    return {
+        "inline_cluster_specifier_plugin": Noted(
+            "Attempt N takes level N. The service may name other levels for one request.",
+            {"extension": extension(PRIORITY_GROUP, _PRIORITY_GROUP_TYPE, specifier)},
+        ),
+        # The time-outs are the levels' own: this one would cover the whole stream.
+        "timeout": "0s",
+        "retry_policy": {
+            "retry_on": _RETRY_ON,
+            "retriable_status_codes": [429],
+            "retriable_headers": [{"name": I_REFUSAL, "present_match": True}],
+            "num_retries": len(levels) - 1,
+            "refresh_cluster_on_retry": True,
+            "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
+        },
+    }
+
+
+def _nowhere() -> Node:
+    """What no route takes."""
+    return {
+        "name": "nowhere",
+        "match": {"prefix": "/"},
+        "direct_response": {
+            "status": 404,
+            "body": {"inline_string": "no route of this gateway takes the request"},
+        },
+        "typed_per_filter_config": {"tollgate.gateway": typed(_PER_ROUTE, {"disabled": True})},
+    }
+
+
+def _target_table(gateway: Gateway, name: str, settings: Settings) -> Node:
+    target = gateway.targets[name]
+    provider = provider_of(gateway, name)
+    policy = msgspec.structs.replace(
+        target_policy(gateway, name, scale=settings.time_scale), target=name
+    )
+    keys = key_headers(provider)
+    route: Node = {
+        "name": name,
+        "match": {"prefix": "/"},
+        "route": {
+            "cluster": provider_cluster(target.provider),
+            "host_rewrite_literal": Origin.parse(provider.url).authority,
+            "timeout": "0s",
+            "retry_policy": _level_retry(target, policy.timeout),
+        },
+        "request_body_buffer_limit": settings.max_body + INNER_EXTRA,
+        "metadata": _metadata(policy),
+        "request_headers_to_remove": list(_CREDENTIALS),
+    }
+    if keys:
+        route["request_headers_to_add"] = keys
+    return {
+        "name": target_table(name),
+        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}],
+    }
+
+
+def _level_retry(target: Target, timeout: float) -> Node:
+    """The level's time, and one more try where the target wants it.
+
+    A second try begins a new per-try time: the service's own timer bounds the whole level and
+    has to come first, else the retry would be asked, and billed, for nothing.
+    """
+    if target.retry == "never":
+        return {"num_retries": 0, "per_try_timeout": duration(timeout)}
+    return {
+        "retry_on": _RETRY_SAME,
+        "num_retries": 1,
+        "per_try_timeout": duration(timeout + _RETRY_GRACE),
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
+    }

@@ -1,0 +1,1 @@
+"""Envoy's filters as they see one request: events in, actions out."""

@@ -1,0 +1,381 @@
+"""The filter at the gateway: who asks for what, which levels may serve, what it cost.
+
+The way of a request reads top to bottom: `_on_request`, `_on_body`, Envoy walks the chain,
+`_on_answer`, then `_on_whole` or `_on_stream`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from extproc import headers as h
+from extproc.accounting import StreamMeter, read_answer
+from extproc.catalogue import Price
+from extproc.dialects import Dialect
+from extproc.errors import ClientError, Reason
+from extproc.filters import models
+from extproc.filters.admission import (
+    CALLER_SECRETS,
+    CHAT,
+    Admitted,
+    Asked,
+    admit,
+    check_head,
+    endpoint,
+    mint,
+    read,
+    upstream_headers,
+)
+from extproc.filters.exchange import (
+    GO,
+    HOLD,
+    UNCHANGED,
+    Actions,
+    Answer,
+    BodyMode,
+    Chunk,
+    Emit,
+    Event,
+    Pass,
+    RequestBody,
+    RequestHead,
+    ResponseHead,
+)
+from extproc.filters.settlement import Facts, Settlement, early_facts, estimate_answer
+from extproc.filters.verdict import decode, verdict, with_unsaid
+from extproc.policy import PolicyError
+from extproc.routing import Routes
+from extproc.state import Notes, StateError
+from extproc.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+OK: Final = range(200, 300)
+MISCONFIGURED: Final = ClientError(
+    500, "server_error", "misconfigured", "The gateway's route carries no usable policy."
+)
+NO_ROUTE: Final = ClientError(
+    404, "invalid_request_error", "not_found", "No route of this gateway takes the request."
+)
+STALLED: Final = ClientError(
+    504, "server_error", "provider_stalled", "The provider stopped sending before it was done."
+)
+CUT: Final = ClientError(
+    502, "server_error", "provider_cut", "The provider ended the stream before it was done."
+)
+UNREADABLE: Final = ClientError(
+    502, "server_error", "bad_answer", "The provider's answer could not be read."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the filter uses."""
+
+    dialects: Mapping[str, Dialect]
+    routes: Routes
+    notes: Notes
+    telemetry: Telemetry
+
+
+class GatewayFilter:
+    """Opens an exchange for each stream."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    def open(self) -> GatewayExchange:
+        """A handler for one stream."""
+        return GatewayExchange(self._rooms)
+
+
+class GatewayExchange:
+    """One request of one client."""
+
+    __slots__ = ("_asked", "_closed", "_first", "_meter", "_path", "_rooms",
+                 "_settlement", "_status", "_upstream", "alarm")  # fmt: skip
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self.alarm: float | None = None
+        self._asked: Asked | None = None
+        self._settlement: Settlement | None = None
+        self._path = ""
+        self._upstream = False  # the request is, or was, on its way to a level
+        self._status = 0
+        self._meter: StreamMeter | None = None
+        self._first: float | None = None
+        self._closed = False
+
+    async def on(self, event: Event) -> Actions:
+        """See `Handler`."""
+        try:
+            return await self._step(event)
+        except ClientError as error:
+            return self._fail(error)
+        except PolicyError as error:
+            log.error("unusable policy", extra={"reason": str(error)})  # noqa: TRY400 - a configuration mistake needs no stack
+            return self._fail(MISCONFIGURED)
+
+    async def _step(self, event: Event) -> Actions:
+        if isinstance(event, Chunk):
+            return self._on_stream(event) if self._meter else self._on_whole(event)
+        if isinstance(event, RequestHead):
+            return self._on_request(event)
+        if isinstance(event, RequestBody):
+            return await self._on_body(event)
+        if isinstance(event, ResponseHead):
+            return await self._on_answer(event)
+        return self._on_trailers()
+
+    # --- the request ----------------------------------------------------------------------
+
+    def _on_request(self, event: RequestHead) -> Actions:
+        sent = event.headers
+        if "xds.route_metadata" not in event.attributes:
+            raise NO_ROUTE  # no prefix of a path matches CONNECT, for one
+        route = self._rooms.routes.of(
+            event.attributes.get("xds.route_metadata"),
+            event.attributes.get("xds.virtual_host_metadata"),
+        )
+        asked = Asked(mint(), time.time(), time.monotonic(), sent, route)
+        self._asked = asked
+        self._settlement = Settlement(asked, self._rooms.telemetry)
+        self._rooms.telemetry.started()
+        self._path = endpoint(sent.get(":method", ""), sent.get(":path", ""))
+        if self._path != CHAT:
+            return self._list(asked)
+        check_head(sent, end=event.end)
+        return GO
+
+    async def _on_body(self, event: RequestBody) -> Actions:
+        asked = self._known()
+        chat = await read(event.data)
+        admitted = admit(asked, chat, event.data, self._rooms.dialects)
+        return self._send_up(asked, admitted)
+
+    def _send_up(self, asked: Asked, admitted: Admitted) -> Actions:
+        self._upstream = True
+        body = admitted.body
+        go = Pass(
+            set=upstream_headers(asked, admitted, body or b""),
+            remove=CALLER_SECRETS,
+            body=body,
+            levels=admitted.chain,
+            facts={"request_id": asked.id, "route": asked.route.policy.route},
+        )
+        return (go,)
+
+    def _list(self, asked: Asked) -> Actions:
+        body = models.listing(asked.route, self._path)
+        fields = [("content-type", "application/json"), (h.REQUEST_ID, asked.id)]
+        self._settle(200)
+        return (Answer(200, fields, body, "tg_models", {"request_id": asked.id}),)
+
+    # --- the answer -----------------------------------------------------------------------
+
+    async def _on_answer(self, event: ResponseHead) -> Actions:
+        asked = self._asked
+        self._status = event.status
+        if asked is None or not self._upstream:
+            # Envoy's own answer (413, no route): its body has our shape already.
+            return self._pass_local(event)
+        sent = event.headers
+        asked.attempts = int(event.attributes.get("upstream.request_attempt_count") or 1)
+        await self._take_notes(asked, event)
+        facts = asked.route.targets.get(sent.get(h.I_TARGET, ""))
+        asked.target = facts.policy if facts else None
+        fields = [
+            (h.REQUEST_ID, asked.id),
+            (h.TARGET, asked.target.target if asked.target else ""),
+            (h.MODEL, asked.target.model if asked.target else ""),
+            (h.ATTEMPTS, str(asked.attempts)),
+            (h.CACHE, "bypass"),
+        ]
+        remove = [name for name in sent if name.startswith(h.INTERNAL)]
+        if event.status not in OK or event.end:
+            settled = self._settle(event.status, error=str(event.status))
+            return (Pass(set=fields, remove=remove, facts=settled),)
+        remove.append("content-length")
+        if not sent.get("content-type", "").startswith("text/event-stream"):
+            self._watch(asked, whole=True)
+            return (Pass(set=fields, remove=remove, mode=BodyMode.BUFFERED),)
+        price = facts.model.price if facts else None
+        self._meter = StreamMeter(
+            hide_usage=asked.hide_usage, price=price, input_estimate=asked.tokens
+        )
+        self._watch(asked)
+        return (Pass(set=fields, remove=remove, mode=BodyMode.DUPLEX, facts=early_facts(asked)),)
+
+    def _pass_local(self, event: ResponseHead) -> Actions:
+        if self._asked is None:
+            return GO
+        self._settle(event.status, error=str(event.status))
+        return (Pass(set=[(h.REQUEST_ID, self._asked.id)]),)
+
+    async def _take_notes(self, asked: Asked, event: ResponseHead) -> None:
+        """Learn what the levels before said; raise the verdict if the last refused as well."""
+        refused = h.I_REFUSAL in event.headers
+        unserved = refused or h.I_TARGET not in event.headers
+        if asked.attempts <= 1 and not unserved:
+            return
+        try:
+            notes = decode(await self._rooms.notes.take(asked.id))
+        except StateError:
+            self._rooms.telemetry.note_lost()
+            notes = []
+        wordless = unserved and not refused
+        failed = max(asked.attempts - (not unserved), len(notes) + wordless)
+        if len(notes) < failed:
+            last = _local_reason(event) if wordless else Reason.UNAVAILABLE
+            notes = with_unsaid(notes, _levels(asked)[:failed], last)
+            for note in notes:
+                if note.unsaid:
+                    self._rooms.telemetry.refusal(note.target, note.reason.value)
+        asked.refusals += tuple((note.target, note.reason.value) for note in notes)
+        if unserved:
+            raise verdict(notes)
+        self._rooms.telemetry.walked(asked.route.policy.route)
+
+    # --- its body -------------------------------------------------------------------------
+
+    def _on_whole(self, event: Chunk) -> Actions:
+        asked = self._known()
+        if self._settlement is None or self._settlement.settled:
+            return GO
+        self.alarm = None
+        usage, model = read_answer(event.data)
+        if usage is None:
+            _readable(event.data)
+            usage = estimate_answer(event.data, asked.tokens)
+        price = self._price(asked)
+        facts = self._settle(self._status, usage=usage, price=price, model=model)
+        fields = [(h.MODEL, model)] if model else []
+        if "cost_usd" in facts:
+            fields.append((h.COST, str(facts["cost_usd"])))
+        return (Pass(set=fields, facts=facts),)
+
+    def _on_stream(self, event: Chunk) -> Actions:
+        if self._closed:
+            return HOLD
+        meter, asked = self._meter, self._known()
+        assert meter is not None  # noqa: S101 - the caller asked
+        data = meter.feed(event.data)
+        if self._first is None and meter.content:
+            self._first = time.monotonic() - asked.clock
+        if not event.end:
+            self._watch(asked)
+            return (Emit(data, end=False),) if data else HOLD
+        return (self._last(meter, data + meter.end()),)
+
+    def _on_trailers(self) -> Actions:
+        if self._meter is None or self._closed:
+            return GO
+        last = self._last(self._meter, self._meter.end())
+        return (Emit(last.data, end=False, facts=last.facts), UNCHANGED)
+
+    def _last(self, meter: StreamMeter, data: bytes) -> Emit:
+        error = None
+        if meter.failed:
+            error = "provider_error"
+        elif not meter.done:
+            error = CUT.code
+            data += CUT.sse()
+        return Emit(data, end=True, facts=self._close(meter, error))
+
+    async def ring(self) -> Actions:
+        """The provider has been silent for too long: after its first content, or, of a whole
+        answer, after its head."""
+        meter = self._meter
+        if self._closed or self._settlement is None or self._settlement.settled:
+            return HOLD
+        if meter is None:
+            return self._fail(STALLED)
+        return (
+            Emit(meter.end() + STALLED.sse(), end=True, facts=self._close(meter, STALLED.code)),
+        )
+
+    def _watch(self, asked: Asked, *, whole: bool = False) -> None:
+        target = asked.target
+        if target is not None:
+            # A head may come long before the body that the level's time was meant for.
+            silence = max(target.stall, target.timeout) if whole else target.stall
+            self.alarm = asyncio.get_running_loop().time() + silence
+
+    # --- the end --------------------------------------------------------------------------
+
+    def _close(self, meter: StreamMeter, error: str | None, *, aborted: bool = False) -> Facts:
+        self._closed = True
+        self.alarm = None
+        return self._settle(
+            self._status,
+            error=error,
+            usage=meter.billed(),
+            price=self._price(self._known()),
+            model=meter.model,
+            ttft=self._first,
+            aborted=aborted,
+        )
+
+    def _fail(self, error: ClientError) -> Actions:
+        asked = self._asked
+        fields = error.headers()
+        if asked is not None:
+            fields.append((h.REQUEST_ID, asked.id))
+            if asked.attempts:
+                fields.append((h.ATTEMPTS, str(asked.attempts)))
+        code = error.code or error.type
+        facts = self._settle(error.status, error=code)
+        return (Answer(error.status, fields, error.openai(), f"tg_{code}", facts),)
+
+    async def gone(self) -> None:
+        """The client left, or the provider's connection broke: bill what was produced."""
+        self.alarm = None
+        if self._asked is None:
+            return
+        if self._meter is not None and not self._closed:
+            self._close(self._meter, "cancelled", aborted=True)
+        elif self._settlement is not None and not self._settlement.settled:
+            self._settle(self._status or 499, error="cancelled", aborted=True)
+        self._rooms.telemetry.finished()
+
+    def _settle(self, status: int, **known: object) -> Facts:
+        if self._settlement is None:
+            return {}
+        return self._settlement.settle(status, **known)  # type: ignore[arg-type]
+
+    def _known(self) -> Asked:
+        if self._asked is None:
+            raise MISCONFIGURED
+        return self._asked
+
+    def _price(self, asked: Asked) -> Price | None:
+        if asked.target is None:
+            return None
+        return asked.route.targets[asked.target.target or ""].model.price
+
+
+def _local_reason(event: ResponseHead) -> Reason:
+    """Why the last level failed that could not say so itself: Envoy answered in its place."""
+    return Reason.TIMEOUT if event.status == 504 else Reason.UNAVAILABLE  # noqa: PLR2004 - gateway timeout
+
+
+def _levels(asked: Asked) -> list[list[str]]:
+    """The targets of each level of a request's chain."""
+    names = {facts.policy.cluster: name for name, facts in asked.route.targets.items()}
+    return [[names.get(cluster, "") for cluster, _ in level] for level in asked.chain]
+
+
+def _readable(body: bytes) -> None:
+    """Raises ClientError for a body that is no JSON object."""
+    try:
+        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise UNREADABLE from None

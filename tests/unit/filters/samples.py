@@ -1,0 +1,147 @@
+"""Policies and streams for the filters' tests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf import text_format
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from extproc.pb.metadata_pb2 import Metadata
+
+DIALECTS = {
+    "openai": ("openai", "gpt-4o"),
+    "anthropic": ("anthropic", "claude-sonnet-4-5"),
+    "gemini": ("gcp.gemini", "gemini-2.5-pro"),
+}
+
+
+def metadata(policy: dict[str, Any]) -> str:
+    """A policy as Envoy hands it over."""
+    found = Metadata()
+    found.filter_metadata["tollgate"].CopyFrom(ParseDict(policy, Struct()))
+    return text_format.MessageToString(found)
+
+
+def target(dialect: str, **more: Any) -> dict[str, Any]:
+    system, model = DIALECTS[dialect]
+    return {
+        "provider": dialect,
+        "system": system,
+        "dialect": dialect,
+        "model": model,
+        "timeout": 5,
+        "stall": 7,
+        **more,
+    }
+
+
+def inner(dialect: str, **more: Any) -> dict[str, str]:
+    """Attributes of a level's request."""
+    return {"xds.route_metadata": metadata({"target": f"t-{dialect}", **target(dialect, **more)})}
+
+
+def outer(**route: Any) -> dict[str, str]:
+    """Attributes of a gateway's request."""
+    targets = {f"t-{name}": target(name, cluster=f"target-t-{name}") for name in DIALECTS}
+    chains = {"main": [{name: 1} for name in targets]}
+    policy = {"route": "r", "chain": "main", "models": {"*": "main"}, **route}
+    return {
+        "xds.route_metadata": metadata(policy),
+        "xds.virtual_host_metadata": metadata({"chains": chains, "targets": targets}),
+    }
+
+
+def chat(**more: Any) -> bytes:
+    messages = [{"role": "user", "content": "Hello"}]
+    return json.dumps({"model": "main", "messages": messages, **more}).encode()
+
+
+def event(data: Any, name: str | None = None) -> bytes:
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+
+
+def openai_chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-x"}
+    return event({**body, "choices": [choice], "usage": None})
+
+
+USAGE = event(
+    {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "gpt-4o-x",
+        "choices": [],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107},
+    }
+)
+
+STREAMS: dict[str, bytes] = {
+    "openai": b"".join(
+        [
+            b": a comment\n\n",
+            openai_chunk({"role": "assistant", "content": ""}),
+            openai_chunk({"content": "Grüße, "}),
+            openai_chunk({"content": "東京"}),
+            openai_chunk({}, "stop"),
+            USAGE,
+            b"data: [DONE]\n\n",
+        ]
+    ),
+    "anthropic": b"".join(
+        event({"type": name, **data}, name)
+        for name, data in (
+            (
+                "message_start",
+                {
+                    "message": {
+                        "id": "msg_1",
+                        "type": "message",
+                        "role": "assistant",
+                        "model": "claude-x",
+                        "content": [],
+                        "stop_reason": None,
+                        "usage": {"input_tokens": 100, "output_tokens": 1},
+                    }
+                },
+            ),
+            ("ping", {}),
+            ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+            (
+                "content_block_delta",
+                {"index": 0, "delta": {"type": "text_delta", "text": "Grüße, "}},
+            ),
+            ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "東京"}}),
+            ("content_block_stop", {"index": 0}),
+            (
+                "message_delta",
+                {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
+            ),
+            ("message_stop", {}),
+        )
+    ),
+    "gemini": b"".join(
+        event({**data, "modelVersion": "gemini-x", "responseId": "g1"})
+        for data in (
+            {"candidates": [{"content": {"parts": [{"text": "Grüße, "}], "role": "model"}}]},
+            {
+                "candidates": [
+                    {
+                        "content": {"parts": [{"text": "東京"}], "role": "model"},
+                        "finishReason": "STOP",
+                    }
+                ],
+                "usageMetadata": {
+                    "promptTokenCount": 100,
+                    "candidatesTokenCount": 7,
+                    "totalTokenCount": 107,
+                },
+            },
+        )
+    ),
+}

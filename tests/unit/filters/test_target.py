@@ -1,0 +1,270 @@
+"""A level: refuse, or translate there and back; held until content comes."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc import dialects
+from extproc.dialects import Failure, Fault
+from extproc.errors import Reason
+from extproc.filters.target import (
+    Rooms,
+    TargetExchange,
+    TargetFilter,
+    local_refusal,
+    provider_refusal,
+    stream_failure,
+)
+from extproc.filters.verdict import decode
+from extproc.state.memory import MemoryNotes
+from extproc.telemetry import Telemetry
+from tests.unit.filters.envoy import Envoy
+from tests.unit.filters.samples import DIALECTS, STREAMS, chat, event, inner, openai_chunk
+
+SSE = {"content-type": "text/event-stream", "content-length": "9"}
+JSON = {"content-type": "application/json"}
+ROOMS = Rooms(dialects.load(), MemoryNotes(), Telemetry())
+FILTER = TargetFilter(ROOMS)
+HEADERS = {"x-tollgate-i-id": "id-1", "x-tollgate-feature": "f", "x-sim-script": "{}"}
+
+
+async def level(
+    dialect: str, *, stream: bool = True, walk: bool = False, **target: Any
+) -> tuple[Envoy, TargetExchange]:
+    handler = FILTER.open()
+    envoy = Envoy(handler)
+    flags = {"x-tollgate-i-stream": "1" if stream else "0"}
+    if walk:
+        flags["x-tollgate-i-walk"] = "content"
+    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    await envoy.request({**HEADERS, **flags}, chat(**more), inner(dialect, **target))
+    return envoy, handler
+
+
+def refusal(envoy: Envoy) -> str | None:
+    if envoy.answer is None:
+        return None
+    return dict(envoy.answer.headers).get("x-tollgate-i-refusal")
+
+
+def text_of(stream: bytes) -> str:
+    lines = [line[6:] for line in stream.split(b"\n") if line.startswith(b"data: {")]
+    chunks = [json.loads(line) for line in lines]
+    return "".join(c["delta"].get("content") or "" for x in chunks for c in x["choices"])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_what_goes_up_is_the_providers_and_nobody_elses(dialect: str) -> None:
+    envoy, _ = await level(dialect, stream=False)
+    assert not [name for name in envoy.headers if name.startswith(("x-tollgate-", "x-sim-"))]
+    assert envoy.headers["content-length"] == str(len(envoy.body))
+    assert envoy.headers["accept-encoding"] == "identity"
+    if dialect != "gemini":
+        assert json.loads(envoy.body)["model"] == DIALECTS[dialect][1]
+
+
+async def test_the_simulators_script_passes_only_to_the_simulator() -> None:
+    envoy, _ = await level("openai", simulator=True)
+    assert envoy.headers["x-sim-script"] == "{}"
+
+
+def whole(dialect: str, pieces: list[bytes]) -> Any:
+    async def run() -> bytes:
+        envoy, _ = await level(dialect)
+        await envoy.head(200, SSE)
+        await envoy.chunks(pieces)
+        assert envoy.answer is None
+        return envoy.body
+
+    return run()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_stream_arrives_whole_and_says_done(dialect: str) -> None:
+    out = await whole(dialect, [STREAMS[dialect]])
+    assert text_of(out) == "Grüße, 東京"
+    assert out.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_byte_by_byte_is_the_same(dialect: str) -> None:
+    stream = STREAMS[dialect]
+    pieces = [stream[at : at + 1] for at in range(len(stream))]
+    assert _timeless(await whole(dialect, pieces)) == _timeless(await whole(dialect, [stream]))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@given(data=st.data())
+async def test_any_cutting_gives_the_same(dialect: str, data: st.DataObject) -> None:
+    stream = STREAMS[dialect]
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(stream) - 1), max_size=12)))
+    edges = [0, *cuts, len(stream)]
+    pieces = [stream[a:b] for a, b in pairwise(edges)]
+    assert _timeless(await whole(dialect, pieces)) == _timeless(await whole(dialect, [stream]))
+
+
+def _timeless(stream: bytes) -> list[Any]:
+    # Translated chunks carry the second of their making.
+    lines = [line for line in stream.split(b"\n") if line.startswith(b"data: {")]
+    return [{**json.loads(line[6:]), "created": 0} for line in lines]
+
+
+async def test_a_target_in_the_clients_dialect_is_left_after_the_first_content() -> None:
+    envoy, handler = await level("openai")
+    await envoy.head(200, SSE)
+    await envoy.chunk(b": hi\n\n")
+    await envoy.chunk(openai_chunk({"role": "assistant", "content": ""}))
+    assert not envoy.passed[2:], "held: a role is no content"
+    assert not envoy.left
+    await envoy.chunk(openai_chunk({"content": "x"}))
+    assert handler.alarm is None
+    assert "content-length" not in envoy.headers
+    assert envoy.headers["x-tollgate-i-target"] == "t-openai"
+    await envoy.chunk(b"anything", end=True)
+    assert envoy.body.endswith(b"anything"), "the rest flows by"
+
+
+async def test_a_json_answer_in_the_clients_dialect_is_left_after_its_head() -> None:
+    envoy, _ = await level("openai", stream=False)
+    sent = {**JSON, "content-length": "9", "set-cookie": "a=b", "x-tollgate-i-target": "forged"}
+    await envoy.head(200, sent)
+    assert envoy.left
+    assert envoy.headers["x-tollgate-i-target"] == "t-openai"
+    assert "set-cookie" not in envoy.headers
+
+
+async def test_a_head_without_a_length_promises_nothing() -> None:
+    # Some providers send it at once, and blanks while their model thinks.
+    envoy, handler = await level("openai", stream=False)
+    await envoy.head(200, JSON)
+    await envoy.chunk(b"\n")
+    assert not envoy.left
+    assert handler.alarm is not None
+    await envoy.ring()
+    assert refusal(envoy) == "timeout"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_silence_is_refused_when_the_time_is_over(dialect: str) -> None:
+    envoy, handler = await level(dialect)
+    await envoy.head(200, SSE)
+    await envoy.chunk(b": still here\n\n")
+    assert handler.alarm is not None
+    await envoy.ring()
+    assert refusal(envoy) == "timeout"
+    assert envoy.answer is not None
+    assert envoy.answer.status == 504
+
+
+ERRORS = {
+    "openai": event({"error": {"message": "boom", "type": "server_error"}}),
+    "anthropic": event(
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error"
+    ),
+    "gemini": event({"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_error_as_first_event_is_refused(dialect: str) -> None:
+    envoy, _ = await level(dialect)
+    await envoy.head(200, SSE)
+    await envoy.chunk(ERRORS[dialect])
+    assert refusal(envoy) == "bad_answer"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_stream_without_content_is_refused(dialect: str) -> None:
+    envoy, _ = await level(dialect)
+    await envoy.head(200, SSE)
+    await envoy.chunks([b": nothing\n\n"])
+    assert refusal(envoy) == "bad_answer"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_html_in_a_200_is_refused(dialect: str, *, stream: bool) -> None:
+    envoy, _ = await level(dialect, stream=stream)
+    await envoy.head(200, {"content-type": "text/html"})
+    await envoy.chunks([b"<html><title>Welcome</title>"])
+    assert refusal(envoy) == "bad_answer"
+
+
+async def test_a_content_refusal_is_walked_on_from_only_where_the_route_says_so() -> None:
+    refused = openai_chunk({}, "content_filter")
+    for walk, expected in ((True, "content_policy"), (False, None)):
+        envoy, _ = await level("openai", walk=walk)
+        await envoy.head(200, SSE)
+        await envoy.chunk(refused)
+        assert refusal(envoy) == expected
+
+
+async def test_a_refusal_leaves_a_note() -> None:
+    await ROOMS.notes.take("id-1")
+    envoy, _ = await level("openai")
+    await envoy.head(429, {**JSON, "retry-after": "7"})
+    await envoy.chunks([b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}'])
+    (note,) = decode(await ROOMS.notes.take("id-1"))
+    assert (note.target, note.reason, note.retry_after) == ("t-openai", Reason.CAPACITY, 7)
+
+
+async def test_the_providers_word_about_the_request_goes_to_the_client() -> None:
+    envoy, _ = await level("anthropic")
+    await envoy.head(400, JSON)
+    said = {"type": "error", "error": {"type": "invalid_request_error", "message": "no such role"}}
+    await envoy.chunks([json.dumps(said).encode()])
+    assert envoy.answer is not None
+    assert refusal(envoy) is None
+    assert envoy.answer.status == 400
+    assert json.loads(envoy.answer.body)["error"]["message"] == "no such role"
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "reason"),
+    [
+        (504, "upstream_per_try_timeout", Reason.TIMEOUT),
+        (504, "response_timeout", Reason.TIMEOUT),
+        (503, "no_healthy_upstream", Reason.UNHEALTHY),
+        (503, "upstream_reset_before_response_started{connection_failure}", Reason.UNAVAILABLE),
+    ],
+)
+def test_envoys_own_answers(status: int, details: str, reason: Reason) -> None:
+    assert local_refusal(status, details).reason is reason
+
+
+WALKED = {
+    Fault.RATE_LIMIT: Reason.CAPACITY,
+    Fault.AUTHENTICATION: Reason.CREDENTIALS,
+    Fault.PERMISSION: Reason.CREDENTIALS,
+    Fault.BILLING: Reason.CREDENTIALS,
+    Fault.NOT_FOUND: Reason.MODEL,
+    Fault.TIMEOUT: Reason.TIMEOUT,
+    Fault.CONTEXT: Reason.CONTEXT,
+    Fault.OVERLOADED: Reason.UNAVAILABLE,
+    Fault.SERVER: Reason.UNAVAILABLE,
+    Fault.BAD_ANSWER: Reason.UNAVAILABLE,
+}
+FINAL = {Fault.INVALID, Fault.TOO_LARGE, Fault.UNPROCESSABLE, Fault.CONTENT}
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_fault_is_walked_on_from_or_final(fault: Fault) -> None:
+    found = provider_refusal(Failure(fault, 400, "said"), walk_on_content=False)
+    if fault in FINAL:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.reason is WALKED[fault]
+
+
+def test_our_key_is_nobodys_business() -> None:
+    failure = Failure(Fault.AUTHENTICATION, 401, "Incorrect API key provided: sk-abc")
+    for found in (provider_refusal(failure, walk_on_content=False), stream_failure(failure)):
+        assert found is not None
+        assert "sk-" not in found.detail
