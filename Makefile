@@ -35,7 +35,7 @@ bench-overhead: $(STUBS)
 	$(BIN)/python -m tests.bench.overhead
 
 # The peers that bench-overhead compares with, each in a folder of its own. Pinned, wheels only,
-# no install scripts: 1.82.7, 1.82.8 and 1.107.0 of litellm were published by thieves of keys.
+# no install scripts: litellm 1.82.7 and 1.82.8 were published by thieves of keys.
 LITELLM ?= 1.103.0
 PORTKEY ?= 1.15.2
 bench-peers: $(STUBS)

@@ -49,6 +49,10 @@ I_REFUSAL: Final = "x-tollgate-i-refusal"
 I_TARGET: Final = "x-tollgate-i-target"
 """On an answer: the target that gave it."""
 
+I_REST: Final = "x-tollgate-i-rest"
+"""A trailer: the end of a translated stream (base64), when the provider ended with trailers and no
+piece of body was left to carry it."""
+
 # Envoy's own.
 ENVOY_MAX_RETRIES: Final = "x-envoy-max-retries"
 ENVOY_ATTEMPT: Final = "x-envoy-attempt-count"

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -197,6 +198,8 @@ async def start(settings: Settings) -> Running:
     """Open the worker's doors in order; raises OSError when an address cannot be had."""
     from extproc.admin.http import serve_worker  # noqa: PLC0415 - the admin room reads this one
 
+    # For large bodies; see `extproc.filters.large`.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, "large-body"))
     worker = Worker(settings)
     server = grpc.aio.server(options=OPTIONS)
     checks = health.HealthServicer()

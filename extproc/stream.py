@@ -84,10 +84,10 @@ def chain_bytes(chain: Levels) -> bytes:
 # --- Envoy's messages as events -----------------------------------------------------------
 
 
-def _headers(head: pb.HttpHeaders) -> dict[str, str]:
+def _headers(fields: pb.HeaderMap) -> dict[str, str]:
     # Envoy puts values into raw_value; repeated names are joined as HTTP allows.
     found: dict[str, str] = {}
-    for header in head.headers.headers:
+    for header in fields.headers:
         key = header.key
         value = _text(header.raw_value) or header.value
         found[key] = f"{found[key]}, {value}" if key in found else value
@@ -120,16 +120,16 @@ def event_of(message: pb.ProcessingRequest) -> tuple[str, Event]:
         return kind, Chunk(body.body, body.end_of_stream)
     if kind == "request_headers":
         head = message.request_headers
-        return kind, RequestHead(_headers(head), _attributes(message), head.end_of_stream)
+        return kind, RequestHead(_headers(head.headers), _attributes(message), head.end_of_stream)
     if kind == "request_body":
         return kind, RequestBody(message.request_body.body)
     if kind == "response_headers":
         head = message.response_headers
-        headers = _headers(head)
+        headers = _headers(head.headers)
         status = int(headers.get(":status", "0"))
         return kind, ResponseHead(status, headers, _attributes(message), head.end_of_stream)
     if kind == "response_trailers":
-        return kind, Trailers()
+        return kind, Trailers(_headers(message.response_trailers.trailers))
     raise UnexpectedEventError(str(kind))
 
 
@@ -174,7 +174,10 @@ def pass_reply(kind: str, action: Pass) -> bytes:
     """The reply that lets a message of `kind` go on."""
     reply = pb.ProcessingResponse()
     if kind == "response_trailers":
-        reply.response_trailers.SetInParent()
+        mutation = reply.response_trailers.header_mutation
+        mutation.SetInParent()
+        _set(mutation, action.set)
+        mutation.remove_headers.extend(action.remove)
         _facts(reply, action.facts)
         return reply.SerializeToString()
     common = getattr(reply, kind).response

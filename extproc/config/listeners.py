@@ -182,20 +182,19 @@ def _provider_strip() -> Node:
 def _service(cluster: str, which: str) -> Node:
     """The gRPC stream to the service: a lost worker costs a retry on another one."""
     return {
-        "envoy_grpc": {
-            "cluster_name": cluster,
-            "retry_policy": {
-                "retry_on": "connect-failure,refused-stream,reset,unavailable,cancelled",
-                "num_retries": 3,
-                "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
-                "retry_host_predicate": [
-                    extension(
-                        "envoy.retry_host_predicates.previous_hosts",
-                        "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-                    )
-                ],
-                "host_selection_retry_max_attempts": 5,
-            },
+        "envoy_grpc": {"cluster_name": cluster},
+        # Here and not in envoy_grpc: the policy there is for Envoy's own subscriptions only.
+        "retry_policy": {
+            "retry_on": "connect-failure,refused-stream,reset,unavailable,cancelled",
+            "num_retries": 3,
+            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
+            "retry_host_predicate": [
+                extension(
+                    "envoy.retry_host_predicates.previous_hosts",
+                    "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                )
+            ],
+            "host_selection_retry_max_attempts": 5,
         },
         "initial_metadata": [{"key": FILTER, "value": which}],
     }

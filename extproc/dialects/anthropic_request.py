@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -123,7 +124,7 @@ def translate(
         service_tier=_service_tier(chat, warnings),
         stream=True if chat.stream else UNSET,
     )
-    warnings.extend(
+    warnings += [
         name
         for name, given in (
             ("seed", chat.seed is not None),
@@ -135,7 +136,7 @@ def translate(
             ("moderation", chat.moderation),
         )
         if given
-    )
+    ]
     return msgspec.json.encode(request), tuple(warnings)
 
 
@@ -222,6 +223,7 @@ def _sampling(
     )
 
 
+@lru_cache(maxsize=256)
 def _version(model: str) -> tuple[int, int] | None:
     """Of a Claude model; a name without a version is new; other models have none."""
     if not model.startswith("claude-"):

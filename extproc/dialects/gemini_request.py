@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -188,7 +189,7 @@ def translate(chat: c.ChatRequest, model: str) -> tuple[bytes, tuple[str, ...]]:
         tool_config=config,
         generation_config=_generation(chat, warnings),
     )
-    warnings.extend(
+    warnings += [
         name
         for name, given in (
             ("service_tier", chat.service_tier not in (None, "auto", "default")),
@@ -198,7 +199,7 @@ def translate(chat: c.ChatRequest, model: str) -> tuple[bytes, tuple[str, ...]]:
             ("moderation", chat.moderation),
         )
         if given
-    )
+    ]
     return msgspec.json.encode(request), tuple(warnings)
 
 
@@ -286,6 +287,7 @@ def _signature(extra: dict[str, Any] | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
+@lru_cache(maxsize=256)
 def _signs(model: str) -> bool:
     found = _GEMINI.match(model)
     return found is not None and int(found[1]) >= _SIGNING

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import Final
 
@@ -19,6 +19,7 @@ from extproc.dialects.chat import ChatRequest
 from extproc.dialects.chat import parse as parse_chat
 from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
+from extproc.filters.large import work
 from extproc.filters.verdict import note_of, verdict
 from extproc.identity import Attribution, attribution
 from extproc.policy import TargetPolicy
@@ -28,8 +29,6 @@ from extproc.routing import Route
 CHAT: Final = "/v1/chat/completions"
 MODELS: Final = "/v1/models"
 JSON_TYPES: Final = ("application/json", "")
-LARGE: Final = 256 * 1024
-"""Bytes from which a body is read off the event loop: about two milliseconds of reading."""
 
 
 @dataclass(slots=True)
@@ -112,9 +111,7 @@ def check_head(headers: Mapping[str, str], *, end: bool) -> None:
 
 async def read(body: bytes) -> ChatRequest:
     """The request in `body`, which has one reading only. Raises ClientError."""
-    if len(body) < LARGE:
-        return parse_chat(body)
-    return await asyncio.to_thread(parse_chat, body)
+    return await work(len(body), partial(parse_chat, body))
 
 
 def admit(

@@ -49,6 +49,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 class Trailers(msgspec.Struct, frozen=True, gc=False):
     """The response ended with trailers."""
 
+    headers: dict[str, str] = {}
+
 
 Event = RequestHead | RequestBody | ResponseHead | Chunk | Trailers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -36,7 +37,6 @@ from extproc.filters.admission import (
 from extproc.filters.exchange import (
     GO,
     HOLD,
-    UNCHANGED,
     Actions,
     Answer,
     BodyMode,
@@ -47,6 +47,7 @@ from extproc.filters.exchange import (
     RequestBody,
     RequestHead,
     ResponseHead,
+    Trailers,
 )
 from extproc.filters.settlement import Facts, Settlement, early_facts, estimate_answer
 from extproc.filters.verdict import decode, verdict, with_unsaid
@@ -133,7 +134,7 @@ class GatewayExchange:
             return await self._on_body(event)
         if isinstance(event, ResponseHead):
             return await self._on_answer(event)
-        return self._on_trailers()
+        return self._on_trailers(event)
 
     # --- the request ----------------------------------------------------------------------
 
@@ -275,11 +276,13 @@ class GatewayExchange:
             return (Emit(data, end=False),) if data else HOLD
         return (self._last(meter, data + meter.end()),)
 
-    def _on_trailers(self) -> Actions:
-        if self._meter is None or self._closed:
+    def _on_trailers(self, event: Trailers) -> Actions:
+        meter = self._meter
+        if meter is None or self._closed:
             return GO
-        last = self._last(self._meter, self._meter.end())
-        return (Emit(last.data, end=False, facts=last.facts), UNCHANGED)
+        rest = b64decode(event.headers.get(h.I_REST, ""))
+        last = self._last(meter, meter.feed(rest) + meter.end())
+        return (Emit(last.data, end=False, facts=last.facts), Pass(remove=[h.I_REST]))
 
     def _last(self, meter: StreamMeter, data: bytes) -> Emit:
         error = None

@@ -7,12 +7,14 @@ level, and a note for the gateway filter. Every reason to refuse is one function
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from extproc import headers as h
-from extproc.dialects import BadAnswerError, Dialect, Failure, Fault, StreamReader
+from extproc.dialects import BadAnswerError, Dialect, Failure, Fault, StreamReader, Wire
 from extproc.dialects.errors import as_openai
 from extproc.errors import ClientError, Reason, Refusal
 from extproc.filters.exchange import (
@@ -29,6 +31,7 @@ from extproc.filters.exchange import (
     RequestHead,
     ResponseHead,
 )
+from extproc.filters.large import work
 from extproc.filters.verdict import encode, note_of
 from extproc.policy import Parsed, TargetPolicy
 from extproc.state import Notes, StateError
@@ -129,14 +132,8 @@ class TargetExchange:
         return GO
 
     async def _on_body(self, event: RequestBody) -> Actions:
-        target = self.target
         try:
-            wire = self._dialect.request(
-                event.data,
-                target.model,
-                base_path=target.base_path,
-                output_cap=target.output_cap,
-            )
+            wire = await self._wire(event.data)
         except ClientError as error:
             return await self._refuse(
                 Refusal(Reason.FEATURE, 400, detail=error.message, param=error.param)
@@ -152,6 +149,18 @@ class TargetExchange:
             *wire.headers,
         ]
         return (Pass(set=fields, remove=remove, body=wire.body),)
+
+    async def _wire(self, body: bytes) -> Wire:
+        """The client's body as the provider takes it. Raises ClientError."""
+        target = self.target
+        write = partial(
+            self._dialect.request,
+            body,
+            target.model,
+            base_path=target.base_path,
+            output_cap=target.output_cap,
+        )
+        return await work(len(body), write)
 
     # --- back: the head -------------------------------------------------------------------
 
@@ -180,9 +189,11 @@ class TargetExchange:
     # --- back: the body -------------------------------------------------------------------
 
     async def _on_trailers(self) -> Actions:
-        """The body is over. Trailers carry no body, so what is left goes with the last chunk."""
+        """The body is over. Trailers carry no body: what is left of it goes with the last chunk,
+        or, when that has gone, in a trailer that the gateway filter turns into body."""
         if self._outcome is not None:
-            return GO
+            rest = self._reader.end() if self._reader is not None else b""
+            return (Pass(set=[(h.I_REST, b64encode(rest).decode())]),) if rest else GO
         self._chunks -= 1
         actions = await self._on_chunk(Chunk(b"", end=True))
         return (*actions, UNCHANGED) if isinstance(actions[-1], Pass) else actions

@@ -182,6 +182,8 @@ class Orphan:
     def wait(self) -> None:
         """Until the service has ended."""
         poll(lambda: gone([self.service]), what="the end of the service")
+        if isinstance(self.service, psutil.Popen):
+            self.service.wait()
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,7 @@ def orphan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
         finally:
             if not gone([found.service]):
                 found.service.kill()
+            found.wait()
             gateway.process.send_signal(signal.SIGCONT)
 
 
@@ -275,7 +278,8 @@ def redis() -> Iterator[tuple[str, psutil.Popen]]:
             poll(path.exists, what="Redis")
             yield f"unix://{path}", server
         finally:
-            server.kill()
+            if not gone([server]):
+                server.kill()
             server.wait()
 
 

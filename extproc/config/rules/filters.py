@@ -140,9 +140,10 @@ def failures(config: Configuration) -> Iterator[Finding]:
 def worker_failover(config: Configuration) -> Iterator[Finding]:
     """A worker that dies takes only the requests it held."""
     for manager in config.ours():
-        service = manager.filter.get("grpc_service", "envoy_grpc")
+        service = manager.filter.get("grpc_service")
         if not service:
             continue
+        # Not the one in envoy_grpc, which Envoy minds for its own subscriptions only.
         retry = service.get("retry_policy")
         missing = _GRPC_RETRIES - set(retry.get("retry_on").text.split(","))
         if missing:

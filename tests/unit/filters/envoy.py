@@ -17,6 +17,7 @@ from extproc.filters.exchange import (
     RequestBody,
     RequestHead,
     ResponseHead,
+    Trailers,
 )
 
 
@@ -74,6 +75,13 @@ class Envoy:
         elif self.answer is None:
             await self._send(Chunk(data, end))
 
+    async def trailers(self, headers: dict[str, str] | None = None) -> dict[str, str]:
+        """The response ends with trailers; returns them as they went on."""
+        self.headers = dict(headers or {})
+        if not self.left and self.answer is None:
+            await self._send(Trailers(dict(self.headers)))
+        return self.headers
+
     async def ring(self) -> None:
         """The alarm's time has come."""
         self._apply(await self.handler.ring())
@@ -90,7 +98,8 @@ class Envoy:
                 assert not self.waiting, "left with messages unanswered"
                 self.left = True
             elif isinstance(action, Emit):
-                self.waiting.clear()
+                while self.waiting and isinstance(self.waiting[0], Chunk):
+                    self.waiting.popleft()
                 self.body += action.data
             elif isinstance(action, Pass):
                 self._pass(action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from itertools import pairwise
 from typing import Any
 
@@ -169,6 +170,20 @@ async def test_a_stream_that_ends_early_ends_with_an_error(gateway: Gateway) -> 
     (record,) = gateway.records.kept
     assert record.usage is not None
     assert record.usage.estimated
+
+
+async def test_the_end_of_a_stream_may_come_as_a_trailer(gateway: Gateway) -> None:
+    whole = STREAMS["openai"]
+    at = whole.index(b"data: [DONE]")
+    envoy, handler = await gateway.ask(chat(stream=True))
+    await envoy.head(200, SERVED)
+    await envoy.chunks([whole[:at]], end=False)
+    trailers = {"x-tollgate-i-rest": b64encode(whole[at:]).decode(), "x-other": "1"}
+    assert await envoy.trailers(trailers) == {"x-other": "1"}
+    assert envoy.body.endswith(b"data: [DONE]\n\n")
+    await handler.gone()
+    (record,) = gateway.records.kept
+    assert record.error_type is None
 
 
 async def test_a_stream_that_stalls_ends_with_an_error(gateway: Gateway) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from itertools import pairwise
 from typing import Any
 
@@ -160,6 +161,34 @@ async def test_silence_is_refused_when_the_time_is_over(dialect: str) -> None:
     assert refusal(envoy) == "timeout"
     assert envoy.answer is not None
     assert envoy.answer.status == 504
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+async def test_trailers_carry_what_the_last_chunk_could_not(dialect: str) -> None:
+    envoy, _ = await level(dialect)
+    await envoy.head(200, SSE)
+    await envoy.chunks([STREAMS[dialect]], end=False)
+    rest = (await envoy.trailers()).get("x-tollgate-i-rest", "")
+    whole_body = envoy.body + b64decode(rest)
+    assert text_of(whole_body) == "Grüße, 東京"
+    assert whole_body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_trailers_after_a_whole_answer_change_nothing() -> None:
+    envoy, _ = await level("anthropic", stream=False)
+    await envoy.head(200, JSON)
+    said = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "c",
+        "stop_reason": "end_turn",
+    }
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    answer = {**said, "content": [{"type": "text", "text": "Hi"}], "usage": usage}
+    await envoy.chunks([json.dumps(answer).encode()], end=False)
+    await envoy.trailers()
+    assert json.loads(envoy.body)["choices"][0]["message"]["content"] == "Hi"
 
 
 ERRORS = {
