@@ -44,6 +44,9 @@ I_STREAM: Final = "x-tollgate-i-stream"
 """`1` when the client asked for a stream."""
 I_WALK: Final = "x-tollgate-i-walk"
 """`content` when the route walks on from a content-policy refusal."""
+I_READY: Final = "x-tollgate-i-ready"
+"""The target whose body the gateway filter has made already: its level needs no look at it, and
+Envoy takes the inner route on which the filter does not get it."""
 I_REFUSAL: Final = "x-tollgate-i-refusal"
 """On an answer: why the level refused. Envoy takes the next level when it is there."""
 I_TARGET: Final = "x-tollgate-i-target"
@@ -58,6 +61,26 @@ ENVOY_MAX_RETRIES: Final = "x-envoy-max-retries"
 ENVOY_ATTEMPT: Final = "x-envoy-attempt-count"
 FILTER: Final = "x-tollgate-filter"
 """gRPC initial metadata that says which filter a stream belongs to."""
+
+# What each filter reads; a `*` stands for the rest of a name. Envoy sends these to the service and
+# no others.
+GATEWAY_READS: Final = (
+    *(":method", ":path", ":status", "content-type", "content-encoding"),
+    *("x-tollgate-*", "x-portkey-metadata", "helicone-*"),
+)
+ACCOUNT: Final = (
+    "set-cookie",
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+)
+"""What a provider says of our account with it: not for clients."""
+TARGET_READS: Final = (
+    *(":status", "content-type", "retry-after", "retry-after-ms"),
+    *("x-tollgate-*", "x-sim-*", "x-portkey-*", "helicone-*"),
+    *("x-ratelimit-*", "anthropic-ratelimit-*"),
+    *ACCOUNT,
+)
 
 # gRPC health services. A draining worker takes no new gateway streams but still serves the
 # next levels of live requests, so the two filters ask for different names.

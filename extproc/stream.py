@@ -237,8 +237,18 @@ def emit_replies(action: Emit) -> list[bytes]:
 class Stream:
     """Carries one handler's exchange over one gRPC stream."""
 
-    __slots__ = ("_busy", "_context", "_handler", "_loop", "_over", "_rang", "_ringing", "_timer",
-                 "_waiting")  # fmt: skip
+    __slots__ = (
+        "_busy",
+        "_context",
+        "_duplex",
+        "_handler",
+        "_loop",
+        "_over",
+        "_rang",
+        "_ringing",
+        "_timer",
+        "_waiting",
+    )  # fmt: skip
 
     def __init__(self, context: Context, handler: Handler) -> None:
         self._context = context
@@ -248,6 +258,7 @@ class Stream:
         self._timer: asyncio.TimerHandle | None = None
         self._ringing: asyncio.Task[None] | None = None
         self._busy = False
+        self._duplex = False
         self._rang = False
         self._over = False
 
@@ -282,8 +293,8 @@ class Stream:
             self._busy = True
             await self._send(await handler.on(event))
             self._busy = False
-            if self._over:
-                return
+            if self._over or (phase is Phase.DONE and not waiting and not self._duplex):
+                return  # answered to the end: Envoy has not to end the stream itself
             if self._rang:
                 self._rang = False
                 await self._ring()
@@ -302,6 +313,7 @@ class Stream:
             kind = self._waiting.popleft()
             await write(BARE[kind] if action is UNCHANGED else pass_reply(kind, action))
         elif isinstance(action, Emit):
+            self._duplex = True
             # Full-duplex pieces are not answered one by one; trailers are.
             while self._waiting and self._waiting[0] == "response_body":
                 self._waiting.popleft()

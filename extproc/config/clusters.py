@@ -81,10 +81,11 @@ def _service(name: str, health: str, settings: Settings) -> Node:
             {"explicit_http_config": {"http2_protocol_options": {}}}
         ),
         "load_assignment": endpoints(name, addresses),
-        # A killed worker is out within half a second; until then its streams are retried.
+        # A killed worker is out within half a second, its socket being closed; until then its
+        # streams are retried. One that reads a body of 30 MB may be slow to say that it lives.
         "health_checks": [
             {
-                "timeout": "0.5s",
+                "timeout": "5s",
                 "interval": "0.5s",
                 "no_traffic_interval": "0.5s",
                 "unhealthy_interval": "0.5s",

@@ -123,7 +123,8 @@ class Configuration:
         for manager in self.of_role("target"):
             for _, route in manager.routes:
                 policy = self._read(TargetPolicy, route, "target")
-                if policy is not None:
+                # A level may have several routes of one target: with and without its body.
+                if policy is not None and (manager, policy) not in self.targets:
                     self.targets.append((manager, policy))
         seen: set[Path] = set()
         for host, route, _ in self.chain_routes():

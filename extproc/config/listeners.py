@@ -7,8 +7,15 @@ from extproc.config.clusters import GATEWAY_SERVICE, TARGET_SERVICE, level_clust
 from extproc.config.gateway import Gateway
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, socket_address
-from extproc.config.routes import GATEWAY_TABLE, target_policy, target_table
-from extproc.headers import FILTER, INTERNAL, NAMESPACE, OVERRIDE_NAMESPACE
+from extproc.config.routes import GATEWAY_TABLE, TARGET_MODE, target_policy, target_table
+from extproc.headers import (
+    FILTER,
+    GATEWAY_READS,
+    INTERNAL,
+    NAMESPACE,
+    OVERRIDE_NAMESPACE,
+    TARGET_READS,
+)
 from extproc.policy import TargetPolicy
 
 _GATEWAY_TIMEOUT = 60.0
@@ -218,6 +225,7 @@ def _gateway_filter() -> Node:
                 "request_trailer_mode": "SKIP",
                 "response_trailer_mode": "SKIP",
             },
+            "forward_rules": _forwarded(GATEWAY_READS),
             "mutation_rules": {"allow_envoy": True},
             "request_attributes": ["xds.route_metadata", "xds.virtual_host_metadata"],
             "response_attributes": ["response.code_details", "upstream.request_attempt_count"],
@@ -226,6 +234,15 @@ def _gateway_filter() -> Node:
             },
         },
     )
+
+
+def _forwarded(names: tuple[str, ...]) -> Node:
+    """Headers that are sent to the service; the others cost both sides and are read by nobody."""
+    patterns: list[Node] = [
+        {"prefix": name.removesuffix("*")} if name.endswith("*") else {"exact": name}
+        for name in names
+    ]
+    return {"allowed_headers": {"patterns": patterns}}
 
 
 def _target_filter(policy: TargetPolicy) -> Node:
@@ -237,15 +254,9 @@ def _target_filter(policy: TargetPolicy) -> Node:
             "status_on_error": {"code": "ServiceUnavailable"},
             # The answer's head is held until the first content event, so for the level's time.
             "message_timeout": duration(policy.timeout + policy.stall + _MARGIN),
-            "processing_mode": {
-                "request_header_mode": "SEND",
-                "request_body_mode": "BUFFERED",
-                "response_header_mode": "SEND",
-                "response_body_mode": "STREAMED",
-                "request_trailer_mode": "SKIP",
-                "response_trailer_mode": "SEND",
-            },
+            "processing_mode": TARGET_MODE,
             "send_body_without_waiting_for_header_response": True,
+            "forward_rules": _forwarded(TARGET_READS),
             "mutation_rules": {"allow_envoy": True},
             "request_attributes": ["xds.route_metadata"],
             "response_attributes": ["response.code_details", "response.flags"],

@@ -12,7 +12,7 @@ from extproc.config.loading import provider_of
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, typed
 from extproc.config.urls import Origin
-from extproc.headers import I_REFUSAL, NAMESPACE, OVERRIDE_NAMESPACE
+from extproc.headers import I_READY, I_REFUSAL, NAMESPACE, OVERRIDE_NAMESPACE
 from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
 
 GATEWAY_TABLE = "gateway"
@@ -20,6 +20,15 @@ PRIORITY_GROUP = "envoy.router.cluster_specifier_plugin.priority_group"
 _PRIORITY_GROUP_TYPE = (
     "extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier"
 )
+TARGET_MODE: Node = {
+    "request_header_mode": "SEND",
+    "request_body_mode": "BUFFERED",
+    "response_header_mode": "SEND",
+    "response_body_mode": "STREAMED",
+    "request_trailer_mode": "SKIP",
+    "response_trailer_mode": "SEND",
+}
+"""What a level's filter sees."""
 _PER_ROUTE = "extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 _MODES = {
     "request_header_mode": "SEND",
@@ -224,9 +233,24 @@ def _target_table(gateway: Gateway, name: str, settings: Settings) -> Node:
     }
     if keys:
         route["request_headers_to_add"] = keys
+    routes = [_ready(route, name), route] if policy.dialect == "openai" else [route]
     return {
         "name": target_table(name),
-        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}],
+        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
+    }
+
+
+def _ready(route: Node, name: str) -> Node:
+    """The same for a body that the gateway filter has made: the level's filter does not get it."""
+    override = {"processing_mode": {**TARGET_MODE, "request_body_mode": "NONE"}}
+    return {
+        **route,
+        "name": f"{name}-ready",
+        "match": {
+            "prefix": "/",
+            "headers": [{"name": I_READY, "string_match": {"exact": name}}],
+        },
+        "typed_per_filter_config": {"tollgate.target": typed(_PER_ROUTE, {"overrides": override})},
     }
 
 

@@ -102,6 +102,11 @@ class Dialect(Protocol):
     passes_client: bool
     """The provider speaks the client's dialect: its answers need no translation."""
 
+    def ready_path(self, base_path: str | None) -> str | None:
+        """Where a client's body goes once it names the provider's model; None where the provider
+        takes another format."""
+        ...
+
     def lacks(self, chat: ChatRequest) -> str | None:
         """The first thing in the request that this wire format cannot carry, or None.
 

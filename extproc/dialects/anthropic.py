@@ -32,6 +32,10 @@ class Anthropic:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
 
+    def ready_path(self, base_path: str | None) -> None:  # noqa: ARG002 - the door's shape
+        """No body of a client is the provider's."""
+        return
+
     def lacks(self, chat: chat.ChatRequest) -> str | None:
         """What Anthropic cannot be asked for."""
         return anthropic_request.lacks(chat)

@@ -41,6 +41,10 @@ class Gemini:
         self._clock = clock
         self._mint = mint
 
+    def ready_path(self, base_path: str | None) -> None:  # noqa: ARG002 - the door's shape
+        """No body of a client is the provider's."""
+        return
+
     def lacks(self, chat: chat.ChatRequest) -> str | None:
         """What Gemini cannot be asked for."""
         return gemini_request.lacks(chat)

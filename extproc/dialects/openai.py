@@ -96,6 +96,11 @@ class OpenAI:
     base_path = "/v1"
     passes_client = True
 
+    def ready_path(self, base_path: str | None) -> str:
+        """A client's body is the provider's, but for the model's name."""
+        base = self.base_path if base_path is None else base_path.rstrip("/")
+        return f"{base}/chat/completions"
+
     def lacks(self, chat: ChatRequest) -> str | None:  # noqa: ARG002 - the door's shape
         """Nothing: whatever the client may say is said in this format."""
         return None
@@ -109,12 +114,9 @@ class OpenAI:
         output_cap: int | None,  # noqa: ARG002 - the provider judges its own cap
     ) -> Wire:
         """The client's body with another model; every other field keeps its bytes."""
-        base = self.base_path if base_path is None else base_path.rstrip("/")
         # `models` is OpenRouter's list, which the gateway has acted on.
-        return Wire(
-            f"{base}/chat/completions",
-            strict_json.splice(body, {"model": model}, remove=("models",)),
-        )
+        body = strict_json.splice(body, {"model": model}, remove=("models",))
+        return Wire(self.ready_path(base_path), body)
 
     def answer(self, body: bytes) -> Answer:
         """The body as it is, if it is a completion. Raises BadAnswerError."""

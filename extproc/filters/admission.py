@@ -62,6 +62,8 @@ class Admitted:
     chain: Levels
     body: bytes | None
     """None: as it came."""
+    ready: str | None = None
+    """The target of the first level, if the body is what its provider takes."""
 
 
 def mint() -> str:
@@ -136,16 +138,28 @@ def admit(
     if not plan.chain:
         raise verdict([note_of(name, refusal) for name, refusal in plan.left_out])
     asked.chain = plan.chain
-    return Admitted(plan.chain, _forwarded(asked, chat, body))
+    first = plan.first
+    if first is not None and dialects[first.dialect].ready_path(first.base_path) is None:
+        first = None
+    forwarded = _forwarded(asked, chat, body, first)
+    return Admitted(plan.chain, forwarded, first.target if first else None)
 
 
-def _forwarded(asked: Asked, chat: ChatRequest, body: bytes) -> bytes | None:
-    """The body with what Tollgate asks of every provider; None when nothing changes."""
+def _forwarded(
+    asked: Asked, chat: ChatRequest, body: bytes, first: TargetPolicy | None
+) -> bytes | None:
+    """The body with what Tollgate asks of every provider, and with the model of the `first` that
+    needs no more than that; None when nothing changes."""
     changes: dict[str, object] = {}
+    if first is not None and first.model != chat.model:
+        changes["model"] = first.model
     if chat.stream and not chat.include_usage:
         asked.hide_usage = True
         changes["stream_options"] = _usage_included(chat, body)
-    remove = ("models",) if chat.models is not None else ()
+    remove = ["models"] if chat.models is not None else []
+    if chat.metadata is not None and not chat.store:
+        # Attribution, which has been read. OpenAI refuses it on what is not stored.
+        remove.append("metadata")
     if not changes and not remove:
         return None
     return strict_json.splice(body, changes, remove=remove)
@@ -184,6 +198,8 @@ def upstream_headers(asked: Asked, admitted: Admitted, body: bytes) -> list[tupl
     ]
     if "content_policy" in asked.route.policy.walk_on:
         fields.append((h.I_WALK, "content"))
+    if admitted.ready is not None:
+        fields.append((h.I_READY, admitted.ready))
     if admitted.body is not None:
         fields.append(("content-length", str(len(body))))
     return fields

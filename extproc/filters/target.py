@@ -129,7 +129,11 @@ class TargetExchange:
         keep = h.SIM_SCRIPT if target.simulator else ""
         self._private = [name for name in sent if _private(name) and name != keep]
         self.alarm = asyncio.get_running_loop().time() + target.timeout + TIMER_MARGIN
-        return GO
+        path = self._dialect.ready_path(target.base_path)
+        if path is None or sent.get(h.I_READY) != target.target:
+            return GO
+        # The body is what the provider takes: it goes by without us.
+        return (Pass(set=_upward(path), remove=self._private),)
 
     async def _on_body(self, event: RequestBody) -> Actions:
         try:
@@ -140,14 +144,7 @@ class TargetExchange:
             )
         remove, self._private = self._private, []
         self._warnings = wire.warnings
-        fields = [
-            (":path", wire.path),
-            ("content-type", "application/json"),
-            ("content-length", str(len(wire.body))),
-            # What comes back is read: it must not be compressed.
-            ("accept-encoding", "identity"),
-            *wire.headers,
-        ]
+        fields = [*_upward(wire.path), ("content-length", str(len(wire.body))), *wire.headers]
         return (Pass(set=fields, remove=remove, body=wire.body),)
 
     async def _wire(self, body: bytes) -> Wire:
@@ -337,6 +334,15 @@ class TargetExchange:
         return ["content-length", *(name for name in head.headers if _unwanted(name))]
 
 
+def _upward(path: str) -> list[tuple[str, str]]:
+    # What comes back is read: it must not be compressed.
+    return [
+        (":path", path),
+        ("content-type", "application/json"),
+        ("accept-encoding", "identity"),
+    ]
+
+
 # --- reasons to refuse --------------------------------------------------------------------
 
 
@@ -353,7 +359,7 @@ def _private(name: str) -> bool:
 
 def _unwanted(name: str) -> bool:
     """Headers of a provider that the client must not see: our names, cookies, our account."""
-    return name.startswith("x-tollgate-") or name in ACCOUNT_HEADERS
+    return name.startswith("x-tollgate-") or name in h.ACCOUNT
 
 
 def local_refusal(status: int, details: str) -> Refusal:
@@ -365,9 +371,6 @@ def local_refusal(status: int, details: str) -> Refusal:
     return Refusal(Reason.UNAVAILABLE, 503, detail=details.split("{", maxsplit=1)[0][:60])
 
 
-ACCOUNT_HEADERS: Final = frozenset(
-    {"set-cookie", "openai-organization", "openai-project", "anthropic-organization-id"}
-)
 CREDENTIALS: Final = frozenset({Fault.AUTHENTICATION, Fault.PERMISSION, Fault.BILLING})
 
 

@@ -25,6 +25,8 @@ class Plan:
 
     chain: Chain
     left_out: tuple[LeftOut, ...] = ()
+    first: TargetPolicy | None = None
+    """The only target of the first level; None if several share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Route:
         `lacks` says what a dialect cannot carry of the request.
         """
         left_out: list[LeftOut] = []
-        chain = []
+        chain: list[tuple[Cluster, ...]] = []
+        first: list[TargetPolicy] = []
         for level in levels:
             kept = []
             for name, weight in level.items():
@@ -71,11 +74,14 @@ class Route:
                     refusal = Refusal(Reason.FEATURE, 400, detail=lacking)
                 if refusal is None:
                     kept.append((facts.policy.cluster, weight))
+                    if not chain:
+                        first.append(facts.policy)
                 else:
                     left_out.append((name, refusal))
             if kept:
                 chain.append(tuple(kept))
-        return Plan(tuple(chain), tuple(left_out))
+        only = first[0] if len(first) == 1 else None
+        return Plan(tuple(chain), tuple(left_out), only)
 
 
 class Routes:

@@ -77,7 +77,9 @@ class _Bundle:
     requests: Counter
     aborted: Counter
     tokens: tuple[Counter, Counter, Counter, Counter, Counter]
-    cost: Counter
+    cost: Counter | None
+    """None while the cost of such requests is unknown: a series that stands at 0 would say that
+    they cost nothing."""
     no_price: Counter
     no_usage: Counter
     usage: tuple[Histogram, Histogram] | None
@@ -224,6 +226,9 @@ class Telemetry:
         if usage is not None:
             self._used(bundle, record)
         if cost is not None:
+            if bundle.cost is None:
+                whose = record.route, record.target, record.attribution.feature
+                bundle.cost = self._counter(names.COST, *whose)
             bundle.cost.value += cost.total
         elif record.target is not None and record.status < _FIRST_ERROR:
             (bundle.no_usage if usage is None else bundle.no_price).value += 1
@@ -271,7 +276,7 @@ class Telemetry:
             tokens.of(route, target, feature, "cache_write", guess),
             tokens.of(route, target, feature, "reasoning", guess),
         )
-        bundle.cost = self._counter(names.COST, route, target, feature)
+        bundle.cost = None
         bundle.no_price = self._counter(names.COST_UNKNOWN, route, target, "price")
         bundle.no_usage = self._counter(names.COST_UNKNOWN, route, target, "usage")
         bundle.usage = bundle.durations = bundle.ttft = bundle.per_token = None

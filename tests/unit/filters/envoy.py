@@ -39,11 +39,15 @@ class Envoy:
         self, headers: dict[str, str], body: bytes, attributes: dict[str, str]
     ) -> None:
         """A whole request; afterwards `body` is what went up."""
-        self.headers = dict(headers)
-        await self._send(RequestHead(headers, attributes, False))
+        await self.request_head(headers, attributes)
         if self.answer is None:
             self.body = body
             await self._send(RequestBody(body))
+
+    async def request_head(self, headers: dict[str, str], attributes: dict[str, str]) -> None:
+        """A request whose body the handler does not get."""
+        self.headers = dict(headers)
+        await self._send(RequestHead(headers, attributes, False))
 
     async def head(
         self,

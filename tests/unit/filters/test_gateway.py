@@ -86,8 +86,24 @@ async def test_the_chain_goes_up_with_retries_to_fit(gateway: Gateway) -> None:
 async def test_what_is_forwarded_is_what_came(gateway: Gateway) -> None:
     odd = b'"z":1.0,"big":12345678901234567890}'
     body = b'{"model":"main", "messages":[{"role":"user","content":"x"}],' + odd
+    envoy, _ = await gateway.ask(body.replace(b"main", b"t-gemini"))
+    assert envoy.body == body.replace(b"main", b"t-gemini")
+    assert "x-tollgate-i-ready" not in envoy.headers
+
+
+async def test_a_first_level_in_the_clients_dialect_gets_its_body_ready(gateway: Gateway) -> None:
+    odd = b'"z":1.0,"big":12345678901234567890}'
+    body = b'{"model":"main","messages":[{"role":"user","content":"x"}],' + odd
     envoy, _ = await gateway.ask(body)
-    assert envoy.body == body
+    assert envoy.headers["x-tollgate-i-ready"] == "t-openai"
+    assert envoy.body == body.replace(b"main", b"gpt-4o")
+
+
+async def test_attribution_that_openai_would_refuse_stays_here(gateway: Gateway) -> None:
+    envoy, _ = await gateway.ask(chat(metadata={"feature": "f"}))
+    assert "metadata" not in json.loads(envoy.body)
+    envoy, _ = await gateway.ask(chat(metadata={"feature": "f"}, store=True))
+    assert json.loads(envoy.body)["metadata"] == {"feature": "f"}
 
 
 async def test_usage_is_asked_for_on_streams(gateway: Gateway) -> None:

@@ -70,6 +70,15 @@ async def test_what_goes_up_is_the_providers_and_nobody_elses(dialect: str) -> N
         assert json.loads(envoy.body)["model"] == DIALECTS[dialect][1]
 
 
+async def test_a_body_that_is_ready_goes_by() -> None:
+    envoy = Envoy(FILTER.open())
+    ready = {"x-tollgate-i-stream": "0", "x-tollgate-i-ready": "t-openai"}
+    await envoy.request_head({**HEADERS, **ready}, inner("openai", base_path="/openai/v1"))
+    assert envoy.headers[":path"] == "/openai/v1/chat/completions"
+    assert envoy.headers["accept-encoding"] == "identity"
+    assert not [name for name in envoy.headers if name.startswith("x-tollgate-")]
+
+
 async def test_the_simulators_script_passes_only_to_the_simulator() -> None:
     envoy, _ = await level("openai", simulator=True)
     assert envoy.headers["x-sim-script"] == "{}"
