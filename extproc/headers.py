@@ -76,7 +76,7 @@ ACCOUNT: Final = (
 )
 """What a provider says of our account with it: not for clients."""
 TARGET_READS: Final = (
-    *(":status", "content-type", "retry-after", "retry-after-ms"),
+    *(":status", "content-type", "content-length", "retry-after", "retry-after-ms"),
     *("x-tollgate-*", "x-sim-*", "x-portkey-*", "helicone-*"),
     *("x-ratelimit-*", "anthropic-ratelimit-*"),
     *ACCOUNT,

@@ -102,6 +102,10 @@ class Dialect(Protocol):
     passes_client: bool
     """The provider speaks the client's dialect: its answers need no translation."""
 
+    drops: frozenset[str]
+    """Features, in the catalogue's words, that are left out with a warning where the provider
+    lacks them, because the request means the same without."""
+
     def ready_path(self, base_path: str | None) -> str | None:
         """Where a client's body goes once it names the provider's model; None where the provider
         takes another format."""

@@ -28,6 +28,7 @@ class Anthropic:
     name = "anthropic"
     base_path = "/v1"
     passes_client = False
+    drops = frozenset({"seed", "penalties", "parallel_tool_calls"})
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

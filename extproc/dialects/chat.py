@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from extproc import strict_json
+from extproc.catalogue import FEATURES
 from extproc.dialects import chat_errors
 from extproc.dialects.messages import (
     AssistantMessage,
@@ -212,26 +213,6 @@ _MAX_UNKNOWN: Final = 16
 
 _DECODER: Final = msgspec.json.Decoder(ChatRequest)
 FIELDS: Final = frozenset(ChatRequest.__struct_fields__)
-FEATURES: Final = frozenset(
-    {
-        "tools",
-        "parallel_tool_calls",
-        "vision",
-        "audio",
-        "files",
-        "json_object",
-        "json_schema",
-        "logprobs",
-        "n",
-        "reasoning",
-        "streaming",
-        "system",
-        "seed",
-        "penalties",
-        "logit_bias",
-    }
-)
-"""What the catalogue says of a model that it can. The table of dialects knows a few more."""
 
 
 def _check_names(tree: dict[str, Any]) -> None:

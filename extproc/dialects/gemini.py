@@ -32,6 +32,7 @@ class Gemini:
     name = "gemini"
     base_path = "/v1beta"
     passes_client = False
+    drops = frozenset({"parallel_tool_calls"})
 
     def __init__(
         self,

@@ -95,6 +95,7 @@ class OpenAI:
     name = "openai"
     base_path = "/v1"
     passes_client = True
+    drops: frozenset[str] = frozenset()
 
     def ready_path(self, base_path: str | None) -> str:
         """A client's body is the provider's, but for the model's name."""

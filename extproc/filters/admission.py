@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_hex
@@ -24,7 +24,7 @@ from extproc.filters.verdict import note_of, verdict
 from extproc.identity import Attribution, attribution
 from extproc.policy import TargetPolicy
 from extproc.records import ANONYMOUS
-from extproc.routing import Route
+from extproc.routing import Demand, Route
 
 CHAT: Final = "/v1/chat/completions"
 MODELS: Final = "/v1/models"
@@ -127,13 +127,7 @@ def admit(
     ascii_bytes, wide = chat.text_bytes()
     asked.tokens = estimate(ascii_bytes, wide, len(chat.messages))
     levels = route.names.levels(chat.model, chat.models)
-    plan = route.plan(
-        levels,
-        chat.needs(),
-        asked.tokens,
-        chat.max_output,
-        lambda dialect: dialects[dialect].lacks(chat),
-    )
+    plan = route.plan(levels, asked.tokens, chat.max_output, _demands(chat, dialects))
     asked.refusals = tuple((name, refusal.reason.value) for name, refusal in plan.left_out)
     if not plan.chain:
         raise verdict([note_of(name, refusal) for name, refusal in plan.left_out])
@@ -143,6 +137,21 @@ def admit(
         first = None
     forwarded = _forwarded(asked, chat, body, first)
     return Admitted(plan.chain, forwarded, first.target if first else None)
+
+
+def _demands(chat: ChatRequest, dialects: Mapping[str, Dialect]) -> Callable[[str], Demand]:
+    """What the request asks of each dialect, worked out when a target of it comes up."""
+    needs = chat.needs()
+    known: dict[str, Demand] = {}
+
+    def demand(name: str) -> Demand:
+        found = known.get(name)
+        if found is None:
+            dialect = dialects[name]
+            found = known[name] = Demand(needs - dialect.drops, dialect.lacks(chat))
+        return found
+
+    return demand
 
 
 def _forwarded(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from extproc.routing.route import Plan, Route, Routes
+from extproc.routing.route import Demand, Plan, Route, Routes
 
-__all__ = ["Plan", "Route", "Routes"]
+__all__ = ["Demand", "Plan", "Route", "Routes"]

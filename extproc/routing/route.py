@@ -20,6 +20,16 @@ LeftOut = tuple[str, Refusal]
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request asks of every target of one dialect."""
+
+    needs: frozenset[str]
+    """Features that the model must have."""
+    lacking: str | None = None
+    """What the dialect cannot carry of the request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The levels a request may take. `chain` is empty when every level was left out."""
 
@@ -51,14 +61,13 @@ class Route:
     def plan(
         self,
         levels: Sequence[Level],
-        needs: frozenset[str],
         tokens: int,
         max_output: int | None,
-        lacks: Callable[[str], str | None],
+        demand: Callable[[str], Demand],
     ) -> Plan:
         """Leave out every target that the request alone rules out.
 
-        `lacks` says what a dialect cannot carry of the request.
+        `demand` says what the request asks of a target of a dialect.
         """
         left_out: list[LeftOut] = []
         chain: list[tuple[Cluster, ...]] = []
@@ -69,9 +78,10 @@ class Route:
                 facts = self.targets.get(name)
                 if facts is None:
                     continue
-                refusal = misfit(facts.model, needs, tokens, max_output)
-                if refusal is None and (lacking := lacks(facts.policy.dialect)):
-                    refusal = Refusal(Reason.FEATURE, 400, detail=lacking)
+                asks = demand(facts.policy.dialect)
+                refusal = misfit(facts.model, asks.needs, tokens, max_output)
+                if refusal is None and asks.lacking:
+                    refusal = Refusal(Reason.FEATURE, 400, detail=asks.lacking)
                 if refusal is None:
                     kept.append((facts.policy.cluster, weight))
                     if not chain:

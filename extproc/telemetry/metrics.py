@@ -76,7 +76,8 @@ class _Bundle:
 
     requests: Counter
     aborted: Counter
-    tokens: tuple[Counter, Counter, Counter, Counter, Counter]
+    tokens: tuple[Counter, ...] | None
+    """None while such requests used none: the features of refused ones take no series."""
     cost: Counter | None
     """None while the cost of such requests is unknown: a series that stands at 0 would say that
     they cost nothing."""
@@ -243,6 +244,8 @@ class Telemetry:
         usage = record.usage
         if usage is None:
             return
+        if bundle.tokens is None:
+            bundle.tokens = self._tokens(record, estimated=usage.estimated)
         into, out, cached, written, reasoning = bundle.tokens
         into.value += usage.input
         out.value += usage.output
@@ -263,19 +266,10 @@ class Telemetry:
         label = self._label
         route = label[names.ROUTE](record.route)
         target = label[names.TARGET](record.target, served=served)
-        feature = label[names.FEATURE](record.attribution.feature, served=served)
         bundle = _Bundle()
         bundle.requests = self._counter(names.REQUESTS, route, target, str(record.status))
         bundle.aborted = self._counter(names.ABORTED, route, target)
-        guess = "true" if estimated else "false"
-        tokens = self._counters[names.TOKENS.name]
-        bundle.tokens = (
-            tokens.of(route, target, feature, "input", guess),
-            tokens.of(route, target, feature, "output", guess),
-            tokens.of(route, target, feature, "cached_input", guess),
-            tokens.of(route, target, feature, "cache_write", guess),
-            tokens.of(route, target, feature, "reasoning", guess),
-        )
+        bundle.tokens = None
         bundle.cost = None
         bundle.no_price = self._counter(names.COST_UNKNOWN, route, target, "price")
         bundle.no_usage = self._counter(names.COST_UNKNOWN, route, target, "usage")
@@ -286,6 +280,12 @@ class Telemetry:
             self._bundles.clear()
         self._bundles[key] = bundle
         return bundle
+
+    def _tokens(self, record: RequestRecord, *, estimated: bool) -> tuple[Counter, ...]:
+        whose = record.route, record.target, record.attribution.feature
+        guess = "true" if estimated else "false"
+        kinds = ("input", "output", "cached_input", "cache_write", "reasoning")
+        return tuple(self._counter(names.TOKENS, *whose, kind, guess) for kind in kinds)
 
     def _conventional(
         self, bundle: _Bundle, record: RequestRecord, *, estimated: bool, served: bool

@@ -99,6 +99,14 @@ async def test_a_first_level_in_the_clients_dialect_gets_its_body_ready(gateway:
     assert envoy.body == body.replace(b"main", b"gpt-4o")
 
 
+async def test_what_a_dialect_drops_leaves_no_level_out(gateway: Gateway) -> None:
+    envoy, _ = await gateway.ask(chat(seed=7, presence_penalty=0.5, model="t-anthropic"))
+    assert envoy.answer is None
+    envoy, _ = await gateway.ask(chat(logit_bias={"1": 5}, model="t-anthropic"))
+    assert envoy.answer is not None
+    assert envoy.answer.status == 400
+
+
 async def test_attribution_that_openai_would_refuse_stays_here(gateway: Gateway) -> None:
     envoy, _ = await gateway.ask(chat(metadata={"feature": "f"}))
     assert "metadata" not in json.loads(envoy.body)

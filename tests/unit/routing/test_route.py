@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from extproc.catalogue import Model, load
 from extproc.errors import Reason
 from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
 from extproc.routing.fit import misfit
-from extproc.routing.route import Route
+from extproc.routing.route import Demand, Route
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -32,18 +34,18 @@ ROUTE = Route(RoutePolicy(route="r", chain="main"), HOST, load())
 LEVELS = HOST.chains["main"]
 
 
-def no_lack(_: str) -> None:
-    return None
+def asking(*needs: str) -> Callable[[str], Demand]:
+    return lambda _: Demand(frozenset(needs))
 
 
 def test_every_level_that_fits_is_in_the_chain_with_its_weights() -> None:
-    plan = ROUTE.plan(LEVELS, NOTHING, 10, None, no_lack)
+    plan = ROUTE.plan(LEVELS, 10, None, asking())
     assert plan.chain == ((("t-small", 1), ("t-large", 2)), (("t-plain", 1),))
     assert plan.left_out == ()
 
 
 def test_a_target_that_cannot_leaves_its_level_to_the_others() -> None:
-    plan = ROUTE.plan(LEVELS, frozenset({"tools"}), 101, None, no_lack)
+    plan = ROUTE.plan(LEVELS, 101, None, asking("tools"))
     assert plan.chain == ((("t-large", 2),),)
     assert [(name, refusal.reason) for name, refusal in plan.left_out] == [
         ("small", Reason.CONTEXT),
@@ -52,7 +54,7 @@ def test_a_target_that_cannot_leaves_its_level_to_the_others() -> None:
 
 
 def test_what_the_dialect_cannot_carry_is_left_out() -> None:
-    plan = ROUTE.plan(LEVELS, NOTHING, 1, None, lambda dialect: f"audio: not in {dialect}")
+    plan = ROUTE.plan(LEVELS, 1, None, lambda name: Demand(NOTHING, f"audio: not in {name}"))
     assert plan.chain == ()
     assert {refusal.detail for _, refusal in plan.left_out} == {"audio: not in openai"}
 

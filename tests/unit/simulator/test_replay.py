@@ -1,13 +1,11 @@
-import os
 from pathlib import Path
 
 import pytest
 
 from extproc.simulator import Simulator
 from extproc.simulator.replay import Library, load
+from tests.unit.dialects.recordings import CASES
 from tests.unit.simulator.talk import ANTHROPIC, OPENAI, Talk
-
-CASES = Path(os.environ.get("TOLLGATE_CASES", "/nowhere"))
 
 VCR = """
 interactions:
