@@ -27,6 +27,7 @@ format: $(STUBS)
 
 docs: $(STUBS)
 	$(BIN)/python -m tests.generate
+	UPDATE_DOCS=1 $(BIN)/python -m pytest -k test_docs
 
 bench: bench-overhead
 	$(BIN)/python -m tests.bench.chain

@@ -43,6 +43,9 @@ _RETRY_SAME = "reset,connect-failure,refused-stream"
 _RETRY_GRACE = 1.0
 """Seconds by which a level's own timer comes before Envoy's when Envoy would try again."""
 _CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
+OUTER_EXTRA = 4 << 10
+"""Bytes by which the gateway filter may lengthen a body that has just the size allowed: the name of
+a model, the wish for usage. Envoy holds what the filter made of it against the same limit."""
 INNER_EXTRA = 8 << 20
 """Bytes by which a level takes more than the edge: a translated body may be longer, and the
 limit holds for answers too."""
@@ -166,7 +169,7 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         "name": route.name,
         "match": match,
         "route": _walk(gateway, chain),
-        "request_body_buffer_limit": settings.max_body,
+        "request_body_buffer_limit": settings.max_body + OUTER_EXTRA,
         "metadata": _metadata(policy),
     }
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2 as httpx
+
 CHAT = "/v1/chat/completions"
 GOOD = b'{"model":"gpt-4-turbo","messages":[{"role":"user","content":"Hello"}]}'
 
@@ -65,3 +67,15 @@ def chunked(*pieces: bytes, trailers: bytes = b"") -> bytes:
     """A body in chunks."""
     framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
     return b"".join(framed) + b"0\r\n" + trailers + b"\r\n"
+
+
+def error_of(answer: httpx.Response | Reply) -> dict[str, Any]:
+    """OpenAI's error object, which must be all there is."""
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert list(body) == ["error"]
+    error: dict[str, Any] = body["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert isinstance(error["message"], str)
+    return error

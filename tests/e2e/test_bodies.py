@@ -146,8 +146,10 @@ def test_the_largest_prompts_starve_nobody(gateway: Running) -> None:
     assert set(small) == {200}
 
 
-def test_a_body_of_exactly_the_limit(gateway: Running) -> None:
-    head = b'{"model":"wide-gpt","messages":[{"role":"user","content":"'
+@pytest.mark.parametrize("stream", [b"", b',"stream":true'])
+def test_a_body_of_exactly_the_limit(stream: bytes, gateway: Running) -> None:
+    """What the gateway itself adds (the model's name, the wish for usage) does not count."""
+    head = b'{"model":"wide-gpt"%b,"messages":[{"role":"user","content":"' % stream
     body = head + b"x" * ((32 << 20) - len(head) - 4) + b'"}]}'
     assert len(body) == 32 << 20
     answer = exchange(gateway.port, request(CHAT, body), within=60)
@@ -225,6 +227,25 @@ def test_values_reach_an_openai_provider_as_they_are(stream: bytes, gateway: Run
         assert value == (repr("llama-3.3-70b-instruct") if name == "model" else known[name]), name
     for text in SPELLINGS:
         assert text in sent
+
+
+def test_values_survive_a_walk(gateway: Running) -> None:
+    """The second level gets them as well, with its own model."""
+    body = (
+        b'{"model":"wide-gpt","models":["wide-gpt","wide-llama"],"temperature":5E-1,'
+        b'"messages":[{"content":"caf\\u00e9 \\/","role":"user"}],"seed":12345678901234567890123}'
+    )
+    failing = {"by": {"gpt-4o-2024-11-20": {"status": 500}, "*": {}}}
+    answer = gateway.raw(body, **{"x-sim-script": json.dumps(failing)})
+    assert answer.headers["x-tollgate-target"] == "wide-llama"
+    one, two = (dict(members(gateway.sent_body(sent))) for sent in gateway.asked())
+    assert (one.pop("model"), two.pop("model")) == (
+        "'gpt-4o-2024-11-20'",
+        f"{WIDE['wide-llama']!r}",
+    )
+    assert one == two
+    first = dict(members(body))
+    assert one == {name: first[name] for name in ("temperature", "messages", "seed")}
 
 
 def test_a_stream_option_that_nobody_knows_survives(gateway: Running) -> None:

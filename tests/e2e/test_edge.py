@@ -311,6 +311,23 @@ def test_an_answer_says_who_served_and_what_it_cost(target: str, gateway: Runnin
     assert stream.headers["x-tollgate-request-id"] != headers["x-tollgate-request-id"]
 
 
+def test_a_fields_name_is_no_header(gateway: Running) -> None:
+    """What is left out is named in a header, and its name is the client's own text."""
+    names = [
+        "a\r\nset-cookie: canary",
+        "ü\x00b",
+        "n" * 5000,
+        *(f"f{number}" for number in range(99)),
+    ]
+    body = {"model": "claude-sonnet", "messages": [{"role": "user", "content": "Hello"}]}
+    answer = gateway.raw(json.dumps({**body, **dict.fromkeys(names, 1)}).encode())
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    warning = answer.headers["x-tollgate-warning"]
+    assert warning.startswith("a??set-cookie??canary; ??b; nnn")
+    assert len(warning) < 1000
+
+
 def test_ids_are_sortable_and_unique(gateway: Running) -> None:
     ids = [gateway.chat("llama").headers["x-tollgate-request-id"] for _ in range(20)]
     assert len(set(ids)) == 20

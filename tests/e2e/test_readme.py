@@ -78,8 +78,8 @@ def test_the_curl_and_its_answer(fresh: Running) -> None:
 def test_the_headers(fresh: Running) -> None:
     (shown,) = [one for one in blocks("") if one.startswith("x-tollgate-")]
     (command,) = [one for one in blocks("sh") if one.startswith("curl ")]
-    head = run(command.replace("curl ", "curl -sSi ", 1), fresh).partition("\r\n\r\n")[0]
-    headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    head = run(command.replace("curl ", "curl -sSi ", 1), fresh).partition("\n\n")[0]
+    headers = dict(line.split(": ", 1) for line in head.splitlines()[1:])
     for line in shown.splitlines():
         name, value = line.split(": ", 1)
         assert name in headers

@@ -233,6 +233,18 @@ def test_several_choices_are_for_who_has_them(sync: OpenAI, gateway: Running) ->
     assert len(gateway.asked()) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_left_out_is_named(stream: bool, sync: OpenAI, gateway: Running) -> None:
+    """Claude knows neither: the answer is as good without them, and says so."""
+    answer = sync.chat.completions.with_raw_response.create(
+        model="claude-sonnet", messages=HELLO, seed=7, presence_penalty=0.5, stream=stream
+    )
+    assert answer.headers["x-tollgate-target"] == "claude-sonnet"
+    assert answer.headers["x-tollgate-warning"] == "seed; presence_penalty"
+    (sent,) = gateway.asked()
+    assert not {"seed", "presence_penalty"} & sent["body"].keys()
+
+
 class Verdict(BaseModel):
     good: bool
     reason: str
