@@ -158,7 +158,7 @@ def test_a_provider_that_keeps_failing_is_left_alone(faulty: Faulty) -> None:
         poll(lambda: gateway.chat("flaky-first").headers["x-tollgate-target"] == "flaky")
         before = stat(gateway, ejections)
         url = f"http://127.0.0.1:{faulty.ports['flaky']}/_sim/config"
-        gateway.http.put(url, json={"flaky": {"status": 500}})
+        gateway.http.put(url, json={"gpt-4o-mini": {"status": 500}})
 
         def ejected() -> bool:
             answer = gateway.chat("flaky-first")
