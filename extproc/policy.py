@@ -82,7 +82,7 @@ class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     chain, target and unambiguous provider model of the virtual host."""
     walk_on: tuple[Literal["content_policy"], ...] = ()
     """Refusals that this route walks on from, beyond those every route does."""
-    accounting: Literal["body", "native"] = "body"
+    accounting: Literal["body"] = "body"
 
 
 # --- from Envoy's text --------------------------------------------------------------------

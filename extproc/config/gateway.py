@@ -95,7 +95,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """None: what `models` gives for `*`."""
     models: dict[str, str] = {}
     walk_on: tuple[Literal["content_policy"], ...] = ()
-    accounting: Literal["body", "native"] = "body"
+    accounting: Literal["body"] = "body"
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
