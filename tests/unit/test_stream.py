@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import grpc.aio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.filters.exchange import (
     HOLD,
@@ -25,7 +27,7 @@ from extproc.filters.exchange import (
 )
 from extproc.pb import ext_proc_pb2 as pb
 from extproc.pb import priority_group_pb2 as groups
-from extproc.stream import DUPLEX_LIMIT, Stream
+from extproc.stream import DUPLEX_LIMIT, Stream, pass_reply
 
 
 class Wire:
@@ -245,3 +247,22 @@ async def test_chunks_are_events() -> None:
     wire.end()
     await running
     assert handler.events[-1] == Chunk(b"x", end=True)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.from_regex(r"[a-z:][a-z0-9-]{0,200}", fullmatch=True),
+            st.text(st.characters(codec="utf-8"), max_size=400),
+        ),
+        max_size=5,
+    )
+)
+def test_headers_are_written_as_protobuf_would(pairs: list[tuple[str, str]]) -> None:
+    expected = pb.HeaderMutation()
+    for name, value in pairs:
+        option = expected.set_headers.add(append_action=2)
+        option.header.key = name
+        option.header.raw_value = value.encode()
+    reply = pb.ProcessingResponse.FromString(pass_reply("request_body", Pass(set=pairs)))
+    assert reply.request_body.response.header_mutation == expected
