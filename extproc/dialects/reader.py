@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ HEAD: Final = 65_536
 """Bytes kept of a stream in which no event has come: it may be an error body."""
 
 
-class EventReader:
+class EventReader(ABC):
     """A dialect gives `event`, `cut`, `error` and, if its stream has no terminal event of its
     own, `close`. After a failure nothing more is written."""
 
@@ -28,9 +29,9 @@ class EventReader:
     def _failed(self) -> bool:
         return self.failure is not None
 
+    @abstractmethod
     def event(self, event: sse.Event) -> bytes:
         """Translate one event. Raises msgspec.MsgspecError if it is none of this dialect."""
-        raise NotImplementedError
 
     def cut(self) -> bytes:
         """What still goes out when the stream ended before its terminal event."""
@@ -40,9 +41,9 @@ class EventReader:
         """What goes out when the stream ended after its terminal event."""
         return b""
 
+    @abstractmethod
     def error(self, tree: dict[str, Any], body: bytes) -> Failure:
         """Read an error body that came instead of a stream."""
-        raise NotImplementedError
 
     def fail(self, failure: Failure) -> None:
         """Nothing more is read or written."""

@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.e2e.conftest import Json, Running
-from tests.e2e.wire import REFUSALS, counted, many, stream
+from tests.e2e.wire import PORTS, REFUSALS, at, counted, many, ports, stream
 
 pytestmark = pytest.mark.e2e
 
@@ -23,18 +23,8 @@ DIALECTS = {"claude-sonnet": "anthropic", "gpt-4-turbo": "openai", "gemini-pro":
 """Targets by provider; the provider's name is the simulator's port."""
 TIMES = {"claude-sonnet": 1.0, "gpt-4-turbo": 0.8, "gemini-pro": 0.8}
 FLAGSHIP = ("claude-sonnet", "gpt-4-turbo", "gemini-pro", "llama")
-PORTS = {**DIALECTS, "llama": "local"}
 LATE = 0.7
 """Seconds that a busy machine may add to a level's own time."""
-
-
-def at(target: str, script: Mapping[str, Any]) -> Json:
-    """A script for one target's provider; the others answer plainly."""
-    return {"by": {PORTS[target]: dict(script)}}
-
-
-def ports(asked: list[Json]) -> list[str]:
-    return [one["port"] for one in asked]
 
 
 @dataclass(frozen=True)

@@ -8,27 +8,10 @@ from collections import Counter
 import pytest
 from openai import AsyncOpenAI
 
-from tests.e2e.conftest import Json, Running
-from tests.e2e.wire import many, stream_async
+from tests.e2e.conftest import Running
+from tests.e2e.wire import PORTS, many, ports, stream_async
 
 pytestmark = pytest.mark.e2e
-
-PORTS = {
-    "claude-sonnet": "anthropic",
-    "gpt-4-turbo": "openai",
-    "gemini-pro": "gemini",
-    "llama": "local",
-}
-"""Targets by the simulator's port."""
-
-
-def at(target: str, script: Json) -> Json:
-    """A script for one target's provider; the others answer plainly."""
-    return {"by": {PORTS[target]: script}}
-
-
-def ports(asked: list[Json]) -> list[str]:
-    return [one["port"] for one in asked]
 
 
 async def test_a_level_shared_by_weight(gateway: Running) -> None:

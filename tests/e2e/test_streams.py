@@ -14,16 +14,11 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.e2e.conftest import Json, Running, poll
-from tests.e2e.wire import ABORTED, Streamed, counted, many, stream, stream_async
+from tests.e2e.wire import ABORTED, PORTS, Streamed, counted, many, stream, stream_async
 
 pytestmark = pytest.mark.e2e
 
-TARGETS = {
-    "claude-sonnet": "anthropic",
-    "gpt-4-turbo": "openai",
-    "gemini-pro": "gemini",
-    "llama": "local",
-}
+TARGETS = PORTS
 TIMES = {"claude-sonnet": 1.0, "gpt-4-turbo": 0.8, "gemini-pro": 0.8, "llama": 3.0}
 STALL = 1.5
 every_target = pytest.mark.parametrize("target", TARGETS)

@@ -183,3 +183,24 @@ def stat(gateway: Running, name: str) -> int:
     url = f"http://127.0.0.1:{gateway.envoy_admin}/stats"
     text = gateway.http.get(url, params={"filter": f"^{re.escape(name)}$"}).text
     return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if ":" in line)
+
+
+# --- scripts by target ------------------------------------------------------------------------
+
+PORTS = {
+    "claude-sonnet": "anthropic",
+    "gpt-4-turbo": "openai",
+    "gemini-pro": "gemini",
+    "llama": "local",
+}
+"""The levels of `flagship` in order, and the simulator's port of each."""
+
+
+def at(target: str, script: Mapping[str, Any]) -> Json:
+    """A script for one target's provider; the others answer plainly."""
+    return {"by": {PORTS[target]: dict(script)}}
+
+
+def ports(asked: list[Json]) -> list[str]:
+    """Which ports were asked, in order."""
+    return [one["port"] for one in asked]
