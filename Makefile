@@ -6,13 +6,19 @@ BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 STUBS  := extproc/pb/.made
 
-.PHONY: run test lint format bench bench-overhead bench-peers protos lock clean docs
+.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-peers protos lock clean docs
 
 run: $(STUBS)
 	@exec $(BIN)/tollgate run
 
 test: $(STUBS)
 	$(BIN)/python -m pytest
+
+# Looks for inputs that break a parser, SECONDS for each, two at a time; Linux only. What it keeps
+# is in tests/fuzz/seeds and is a part of `make test`. NAMES="client.* sse" takes some of them.
+SECONDS ?= 600
+fuzz: $(STUBS)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(NAMES)
 
 lint: $(STUBS)
 	$(BIN)/ruff check .
@@ -34,6 +40,9 @@ bench: bench-overhead
 
 bench-overhead: $(STUBS)
 	$(BIN)/python -m tests.bench.overhead
+
+bench-dialects: $(STUBS)
+	$(BIN)/python -m tests.bench.dialects
 
 # The peers that bench-overhead compares with, each in a folder of its own. Pinned, wheels only,
 # no install scripts: litellm 1.82.7 and 1.82.8 were published by thieves of keys.

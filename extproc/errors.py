@@ -68,9 +68,10 @@ class ErrorEnvelope(msgspec.Struct):
     error: ErrorBody
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class ClientError(Exception):
-    """An answer that blames somebody, in no dialect yet.
+    """An answer that blames somebody, in no dialect yet. (Not frozen: Python sets the traceback of
+    an exception that passes through a context manager.)
 
     `type` and `code` are OpenAI's words (`invalid_request_error`, `model_not_found`);
     `param` names the field; `retry_after` is in seconds.
@@ -94,6 +95,14 @@ class ClientError(Exception):
         """The error as an event of a stream in OpenAI's shape."""
         return b"data: " + self.openai() + b"\n\n"
 
+    def anthropic(self) -> bytes:
+        """The body in Anthropic's shape, whose words go by the status."""
+        kind = _ANTHROPIC.get(self.status, "api_error")
+        if self.status in range(400, 500):
+            kind = _ANTHROPIC.get(self.status, "invalid_request_error")
+        body = {"type": "error", "error": {"type": kind, "message": self.message}}
+        return msgspec.json.encode(body)
+
     def headers(self) -> list[tuple[str, str]]:
         """Headers that go with the body."""
         found = [("content-type", "application/json")]
@@ -102,6 +111,20 @@ class ClientError(Exception):
         if self.allow:
             found.append(("allow", self.allow))  # RFC 9110, 15.5.6: a 405 must say
         return found
+
+
+_ANTHROPIC = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's error types by status, as its API's page on errors lists them."""
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ClientError:

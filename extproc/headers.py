@@ -42,6 +42,11 @@ I_ID: Final = "x-tollgate-i-id"
 """The id the gateway minted: 32 hex digits, sortable by time."""
 I_STREAM: Final = "x-tollgate-i-stream"
 """`1` when the client asked for a stream."""
+I_FORMAT: Final = "x-tollgate-i-format"
+"""What the client speaks: `chat`, `completions`, `embeddings`, `responses`, `messages` or
+`count_tokens`."""
+I_STRICT: Final = "x-tollgate-i-strict"
+"""`1` when a level refuses rather than leave a parameter out."""
 I_WALK: Final = "x-tollgate-i-walk"
 """`content` when the route walks on from a content-policy refusal."""
 I_READY: Final = "x-tollgate-i-ready"
@@ -66,7 +71,7 @@ FILTER: Final = "x-tollgate-filter"
 # no others.
 GATEWAY_READS: Final = (
     *(":method", ":path", ":status", "content-type", "content-encoding"),
-    *("x-tollgate-*", "x-portkey-metadata", "helicone-*"),
+    *("x-tollgate-*", "x-portkey-metadata", "helicone-*", "anthropic-version"),
 )
 ACCOUNT: Final = (
     "set-cookie",
@@ -78,7 +83,7 @@ ACCOUNT: Final = (
 TARGET_READS: Final = (
     *(":status", "content-type", "content-length", "retry-after", "retry-after-ms"),
     *("x-tollgate-*", "x-sim-*", "x-portkey-*", "helicone-*"),
-    *("x-ratelimit-*", "anthropic-ratelimit-*"),
+    *("x-ratelimit-*", "anthropic-*", "openai-*", "x-amzn-*"),
     *ACCOUNT,
 )
 

@@ -16,6 +16,8 @@ from google.protobuf.struct_pb2 import Value
 from extproc.headers import NAMESPACE
 from extproc.pb.metadata_pb2 import Metadata
 
+DialectName = Literal["openai", "azure", "anthropic", "gemini", "vertex", "bedrock", "cohere"]
+
 Level = dict[str, int]
 """Targets that share one level, with their weights (1 or more)."""
 
@@ -27,7 +29,10 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     output: str
     cached_input: str | None = None
     cache_write: str | None = None
+    cache_write_1h: str | None = None
     reasoning: str | None = None
+    audio_input: str | None = None
+    audio_output: str | None = None
     batch_input: str | None = None
     batch_output: str | None = None
 
@@ -44,9 +49,20 @@ class TargetPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The provider's name in gateway.yaml."""
     system: str
     """`gen_ai.provider.name` of OpenTelemetry."""
-    dialect: Literal["openai", "anthropic", "gemini"]
+    dialect: DialectName
+    server: str | None = None
+    """Which of the servers that speak OpenAI's format it is, by its name in
+    `dialects/openai/servers.toml`. None: one that nothing is known of."""
     model: str
     """The provider's own name of the model."""
+    deployment: str | None = None
+    """Azure: what the model's deployment is called. None: as the model."""
+    api_version: str | None = None
+    """Azure: the dated version of the API. None: the undated `/openai/v1`."""
+    project: str | None = None
+    """Vertex AI: the project's id."""
+    location: str | None = None
+    """Vertex AI: the region, or `global`."""
     base_path: str | None = None
     """Path in front of the endpoint, e.g. `/v1`. None: the dialect's own."""
     timeout: float = 30.0
@@ -83,6 +99,8 @@ class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     walk_on: tuple[Literal["content_policy"], ...] = ()
     """Refusals that this route walks on from, beyond those every route does."""
     accounting: Literal["body"] = "body"
+    strict: bool = False
+    """A target that would have to leave a parameter out refuses instead."""
 
 
 # --- from Envoy's text --------------------------------------------------------------------

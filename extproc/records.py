@@ -11,8 +11,10 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one request, as billed.
 
-    `input` holds all input, cached and written to a cache included; `output` all output,
-    reasoning included. So `cached_input + cache_write <= input` and `reasoning <= output`.
+    `input` holds all input, cached, written to a cache and audio included; `output` all output,
+    reasoning and audio included. So `cached_input + cache_write <= input`, `cache_write_1h <=
+    cache_write`, `audio_input <= input`, and `reasoning` and `audio_output` are each `<= output`.
+    Audio may be cached as well: it is no part beside the others, but a part of the whole.
     """
 
     input: int = 0
@@ -24,6 +26,10 @@ class Usage(msgspec.Struct, frozen=True):
     reasoning: int = 0
     estimated: bool = False
     """Counted from bytes, because the provider gave no figures."""
+    cache_write_1h: int = 0
+    """Of `cache_write`, what was written to live an hour (Anthropic) instead of minutes."""
+    audio_input: int = 0
+    audio_output: int = 0
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -31,12 +37,16 @@ class Cost(msgspec.Struct, frozen=True):
 
     total: int
     input: int = 0
-    """Input that was neither read from nor written to a cache."""
+    """Input that was no audio and neither read from nor written to a cache."""
     cached_input: int = 0
     cache_write: int = 0
+    """Writes of every life, each at its own price."""
     output: int = 0
-    """Output that was not reasoning."""
+    """Output that was neither reasoning nor audio."""
     reasoning: int = 0
+    audio_input: int = 0
+    """Audio that was neither read from nor written to a cache."""
+    audio_output: int = 0
 
 
 class Attribution(msgspec.Struct, frozen=True):
@@ -74,7 +84,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     response_model: str | None = None
     """What the provider says it used."""
     operation: str = "chat"
-    """`gen_ai.operation.name`."""
+    """`gen_ai.operation.name`: `chat`, `text_completion`, `embeddings`, or `count_tokens`, for
+    which the convention has no name."""
     stream: bool = False
     status: int = 200
     """HTTP status the client got."""

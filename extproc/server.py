@@ -89,10 +89,11 @@ class Worker:
         self._idle.set()
         known = dialects.load()
         routes = Routes(catalogue.load())
-        gateway = GatewayRooms(known, routes, self.notes, self.telemetry)
+        spoken = dialects.formats()
+        gateway = GatewayRooms(known, spoken, routes, self.notes, self.telemetry)
         self._filters: dict[str, Filter] = {
             "gateway": GatewayFilter(gateway),
-            "target": TargetFilter(TargetRooms(known, self.notes, self.telemetry)),
+            "target": TargetFilter(TargetRooms(known, spoken, self.notes, self.telemetry)),
         }
 
     async def process(self, _: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:

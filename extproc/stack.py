@@ -16,8 +16,18 @@ from typing import Final
 import aiohttp
 
 from extproc import addresses
-from extproc.config import Gateway, RenderOptions, load, render, simulated
+from extproc.config import (
+    Gateway,
+    RenderOptions,
+    keyless,
+    load,
+    placeholders,
+    render,
+    simulated,
+)
 from extproc.config.binary import find_envoy
+from extproc.config.gateway import Provider
+from extproc.simulator import port_of
 
 READY_WITHIN: Final = 60.0
 """Seconds that all parts together get: a cold machine reads Envoy's 150 MB from disk first."""
@@ -116,7 +126,9 @@ class Stack:
         # Each is there before the next asks: Envoy's first health check decides for 30 s.
         host = self.options.host
         if ports:
-            await self._start("simulator", "-m", "extproc.cli", *_simulate(gateway, ports))
+            # It holds signatures against the same credentials that Envoy makes them with.
+            command = [sys.executable, "-m", "extproc.cli", *_simulate(gateway, ports)]
+            await self._spawn("simulator", *command, env=self._keys(gateway))
             for port in ports.values():
                 await self._until_ok(session, f"http://{host}:{port}/_sim/totals")
         await self._start("service", "-m", "extproc.cli", *self._service_arguments())
@@ -189,10 +201,6 @@ class Stack:
         await self._spawn(name, sys.executable, *arguments, env=dict(self.env))
 
     async def _start_envoy(self, binary: Path, written: Path, gateway: Gateway) -> None:
-        env = dict(self.env)
-        for provider in gateway.providers.values():
-            if provider.key_env:
-                env.setdefault(provider.key_env, PLACEHOLDER_KEY)
         await self._spawn(
             "envoy",
             str(binary),
@@ -200,8 +208,12 @@ class Stack:
             *("--disable-hot-restart", "--log-level", "warning"),
             # Ten seconds by default: a person who tries things out looks for the line at once.
             *("--file-flush-interval-msec", "500"),
-            env=env,
+            env=self._keys(gateway),
         )
+
+    def _keys(self, gateway: Gateway) -> dict[str, str]:
+        replaced = [gateway.providers[name] for name in self.simulated]
+        return {**placeholders(replaced, PLACEHOLDER_KEY), **self.env}
 
     async def _spawn(self, name: str, *command: str, env: dict[str, str]) -> None:
         log = self.options.folder / f"{name}.log"
@@ -274,6 +286,14 @@ def _simulate(gateway: Gateway, ports: Mapping[str, int]) -> list[str]:
     found = ["simulate"]
     for name, port in ports.items():
         provider = gateway.providers[name]
-        keyless = "" if provider.key_env else ":keyless"
-        found.append(f"{name}={port}:{provider.dialect}{keyless}")
+        open_ = ":keyless" if keyless(provider) else ""
+        found.append(f"{name}={port}:{_spoken(provider)}{open_}")
     return found
+
+
+def _spoken(provider: Provider) -> str:
+    """What the simulator speaks in the provider's place: as its server does, where it has that."""
+    if provider.server is not None:
+        with contextlib.suppress(ValueError):
+            return port_of(provider.server, 0, provider.server).dialect
+    return provider.dialect

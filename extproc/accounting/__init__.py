@@ -1,23 +1,28 @@
-"""What a request used and what it cost.
+"""What a request used and what it cost, in every format that clients speak.
 
-The door: `read_answer` for a whole answer, `StreamMeter` for a streamed one, `cost` for both,
-`usd` where people read it.
+The door: `read_answer` for a whole answer, `estimate_answer` for one without figures, `meter_of`
+for a streamed one, `cost` for all of them, `usd` where people read it. Formats go by their names:
+`chat`, `completions`, `embeddings`, `responses`, `messages`, `count_tokens`.
 """
 
+from extproc.accounting.answer import estimate_answer, read_answer
 from extproc.accounting.cost import cost, usd
-from extproc.accounting.meter import StreamMeter
-from extproc.accounting.usage import estimated, read_answer, read_chunk, usage_of
+from extproc.accounting.formats import METERS, meter_of
+from extproc.accounting.meter import Meter
+from extproc.accounting.usage import estimated, usage_of
 from extproc.records import Cost, RequestRecord, Usage
 
 __all__ = [
+    "METERS",
     "Cost",
+    "Meter",
     "RequestRecord",
-    "StreamMeter",
     "Usage",
     "cost",
+    "estimate_answer",
     "estimated",
+    "meter_of",
     "read_answer",
-    "read_chunk",
     "usage_of",
     "usd",
 ]

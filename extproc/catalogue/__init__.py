@@ -7,11 +7,12 @@ its cost is unknown, not zero.
 
 from extproc.catalogue.estimate import estimate, estimate_text
 from extproc.catalogue.price import NANO, PER, Price, compile_price
-from extproc.catalogue.table import FEATURES, UNKNOWN, Catalogue, Model, load
+from extproc.catalogue.table import FEATURES, NEED, UNKNOWN, Catalogue, Model, load
 
 __all__ = [
     "FEATURES",
     "NANO",
+    "NEED",
     "PER",
     "UNKNOWN",
     "Catalogue",

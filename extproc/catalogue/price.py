@@ -27,7 +27,13 @@ class PriceText(Protocol):
     @property
     def cache_write(self) -> str | None: ...  # noqa: D102
     @property
+    def cache_write_1h(self) -> str | None: ...  # noqa: D102
+    @property
     def reasoning(self) -> str | None: ...  # noqa: D102
+    @property
+    def audio_input(self) -> str | None: ...  # noqa: D102
+    @property
+    def audio_output(self) -> str | None: ...  # noqa: D102
     @property
     def batch_input(self) -> str | None: ...  # noqa: D102
     @property
@@ -46,6 +52,13 @@ class Price:
     """Input written to the provider's cache. Where none is published: as input."""
     reasoning: int
     """Output that is reasoning. Where none is published: as output."""
+    cache_write_1h: int
+    """Input written to the provider's cache to live an hour. Where none is published: as
+    `cache_write`."""
+    audio_input: int
+    """Input that is sound. Where none is published: as input."""
+    audio_output: int
+    """Output that is sound. Where none is published: as output."""
     batch_input: int | None = None
     batch_output: int | None = None
     above: int = 0
@@ -72,12 +85,16 @@ def nano(text: str) -> int:
 def compile_price(text: PriceText) -> Price:
     """Prices as text to prices as integers. Raises ValueError."""
     into, out = nano(text.input), nano(text.output)
+    written = _or(text.cache_write, into)
     return Price(
         input=into,
         output=out,
         cached_input=_or(text.cached_input, into),
-        cache_write=_or(text.cache_write, into),
+        cache_write=written,
         reasoning=_or(text.reasoning, out),
+        cache_write_1h=_or(text.cache_write_1h, written),
+        audio_input=_or(text.audio_input, into),
+        audio_output=_or(text.audio_output, out),
         batch_input=None if text.batch_input is None else nano(text.batch_input),
         batch_output=None if text.batch_output is None else nano(text.batch_output),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
@@ -15,32 +16,59 @@ import msgspec
 from extproc.catalogue.price import Price, compile_price, with_long
 from extproc.policy import TargetPolicy
 
-FEATURES: Final = frozenset(
-    {
-        "tools",
-        "parallel_tool_calls",
-        "vision",
-        "audio",
-        "files",
-        "json_object",
-        "json_schema",
-        "logprobs",
-        "n",
-        "reasoning",
-        "streaming",
-        "system",
-        "seed",
-        "penalties",
-        "logit_bias",
-    }
-)
+KINDS: Final = frozenset({"chat", "completions", "embeddings"})
+"""What a model is for, as features: messages, plain text to go on from, vectors."""
+FEATURES: Final = KINDS | {
+    "tools",
+    "parallel_tool_calls",
+    "vision",
+    "audio",
+    "files",
+    "json_object",
+    "json_schema",
+    "logprobs",
+    "n",
+    "reasoning",
+    "streaming",
+    "system",
+    "seed",
+    "penalties",
+    "logit_bias",
+    "web_search",
+}
 """What a model may or may not do, by name."""
+
+NEED: Final[Mapping[str, str]] = {
+    "chat": "chat",
+    "responses": "chat",
+    "messages": "chat",
+    "count_tokens": "chat",
+    "completions": "completions",
+    "embeddings": "embeddings",
+}
+"""The kind of model that a request in a client format needs."""
 
 _SUFFIX: Final = re.compile(r"[-@](?:20\d{2}-?\d{2}-?\d{2}|\d{3}|latest)$")
 """How providers name one version of a model: `-2024-08-06`, `-20250929`, `@20250929`, `-002`,
 `-latest`."""
+_BEDROCK: Final = "aws.bedrock"
+_BEDROCK_SUFFIX: Final = re.compile(r"(?:-v\d+)?(?::\d+(?::\d+k)?)?$")
+"""Bedrock's version of a model: `-v1`, `-v1:0`, `-1:0`, and a window: `-v1:0:300k`."""
+_BEDROCK_PLACE: Final = re.compile(r"^(?:us|us-gov|eu|apac|jp|au|in|ca|global)\.")
+"""Where Bedrock may run it."""
+_OPENROUTER: Final = "openrouter"
+_MAKERS: Final[Mapping[str, str]] = {
+    "anthropic": "anthropic",
+    "cohere": "cohere",
+    "google": "gcp.gemini",
+    "mistralai": "mistral_ai",
+    "openai": "openai",
+}
+"""Makers in OpenRouter's names of models whose prices it passes on as they are. Models with open
+weights are served there by many, at prices that change from day to day."""
+_OPEN: Final = ("gpt-oss", "gemma")
 ALWAYS: Final = frozenset({"streaming", "system"})
-"""What every target has that says itself what it can do: each wire format carries both."""
+"""What every target for chat has that says itself what it can do: each wire format carries both."""
 
 _REMEMBERED: Final = 4096
 """Names looked up that are kept, found or not; then all are forgotten, because names that are
@@ -63,50 +91,58 @@ class Model:
     date: str = ""
     """When they were last held against it, as YYYY-MM-DD."""
 
+    def lacking(self, needs: Iterable[str]) -> list[str]:
+        """What of the features that a request needs the model has not, in alphabetical order.
+
+        A model for chat serves completions too: a prompt is a message.
+        """
+        features = self.features
+        if features is None:
+            return []
+        return sorted(
+            need
+            for need in needs
+            if need not in features and not (need == "completions" and "chat" in features)
+        )
+
 
 UNKNOWN: Final = Model()
 """A model that is not in the tables."""
 
 
-class _Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Dollars per million tokens."""
+
+    input: str
+    output: str
+    cached_input: str | None = None
+    cache_write: str | None = None
+    cache_write_1h: str | None = None
+    reasoning: str | None = None
+    audio_input: str | None = None
+    audio_output: str | None = None
+    batch_input: str | None = None
+    batch_output: str | None = None
+
+
+class _Next(_Prices, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Prices from a day that the provider has announced."""
 
     start: date = msgspec.field(name="from")
-    input: str
-    output: str
-    cached_input: str | None = None
-    cache_write: str | None = None
-    reasoning: str | None = None
-    batch_input: str | None = None
-    batch_output: str | None = None
 
 
-class _Long(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Long(_Prices, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Prices of requests with more than `above` input tokens."""
 
     above: int
-    input: str
-    output: str
-    cached_input: str | None = None
-    cache_write: str | None = None
-    reasoning: str | None = None
-    batch_input: str | None = None
-    batch_output: str | None = None
 
 
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Entry(_Prices, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model of a table file."""
 
     match: list[str]
     """Exact names, or shell patterns with `*`."""
     date: date
-    input: str
-    output: str
-    cached_input: str | None = None
-    cache_write: str | None = None
-    reasoning: str | None = None
-    batch_input: str | None = None
-    batch_output: str | None = None
     long: _Long | None = None
     next: _Next | None = None
     context_window: int | None = None
@@ -166,8 +202,8 @@ class Catalogue:
             return found
 
     def _look_up(self, system: str, model: str) -> Model | None:
-        for name in (model, _SUFFIX.sub("", model)):
-            if found := self._exact.get((system, name)):
+        for key in _keys(system, model):
+            if found := self._exact.get(key):
                 return found
         globs = self._globs.get(system, ())
         return next((found for glob, found in globs if fnmatchcase(model, glob)), None)
@@ -183,8 +219,38 @@ class Catalogue:
             price=known.price if target.price is None else compile_price(target.price),
             context_window=_first(target.context_window, known.context_window),
             output_cap=_first(target.output_cap, known.output_cap),
-            features=known.features if target.features is None else ALWAYS | set(target.features),
+            features=known.features if target.features is None else said(target.features),
         )
+
+
+def said(features: Iterable[str]) -> frozenset[str]:
+    """The features of a model that names them itself. One that names no kind is for chat."""
+    found = frozenset(features)
+    if not found & KINDS:
+        found |= {"chat"}
+    if "chat" in found:
+        return found | ALWAYS
+    return found | {"streaming"} if "completions" in found else found
+
+
+def _keys(system: str, model: str) -> Iterator[tuple[str, str]]:
+    """Where a model may stand in the tables: system and name, the most exact first."""
+    if system == _BEDROCK:
+        whole = model.rpartition("/")[2]  # of an ARN
+        for name in (whole, _BEDROCK_PLACE.sub("", whole)):
+            unversioned = _BEDROCK_SUFFIX.sub("", name)
+            for one in (name, unversioned, _SUFFIX.sub("", unversioned)):
+                yield system, one
+        return
+    if system == _OPENROUTER:
+        maker, _, model = model.partition("/")
+        system = _MAKERS.get(maker, system)
+        if model.startswith(_OPEN):
+            return
+        if maker == "anthropic":
+            model = model.replace(".", "-")
+    yield system, model
+    yield system, _SUFFIX.sub("", model)
 
 
 def load(today: date | None = None) -> Catalogue:
@@ -219,15 +285,18 @@ def _model(entry: _Entry, table: _File, today: date) -> Model:
 
 
 def _features(names: list[str], table: _File) -> frozenset[str]:
-    found: set[str] = set()
+    found = frozenset(_named(names, table))
+    return found if found & KINDS else found | {"chat"}
+
+
+def _named(names: list[str], table: _File) -> Iterator[str]:
     for name in names:
         if name in table.features:
-            found |= _features(table.features[name], table)
+            yield from _named(table.features[name], table)
         elif name in FEATURES:
-            found.add(name)
+            yield name
         else:
             raise ValueError(f"{table.systems[0]}: no such feature: {name}")
-    return frozenset(found)
 
 
 def _first(mine: int | None, theirs: int | None) -> int | None:

@@ -57,7 +57,7 @@ def render(
         elif folder:
             rendered.write_dir(output)
         else:
-            output.write_text(rendered.single())
+            rendered.write_single(output)
     except ConfigError as error:
         for finding in error.findings:
             click.echo(str(finding), err=True)

@@ -20,7 +20,7 @@ from extproc import simulator
 def simulate(
     *, ports: tuple[str, ...], host: str, config: Path | None, replay: Path | None, seed: int
 ) -> None:
-    """Speak OpenAI, Anthropic and Gemini on each of PORTS (default: four from 9910)."""
+    """Speak every provider's format on each of PORTS (default: four from 9910)."""
     try:
         wanted = [simulator.parse_port(one) for one in ports] or [
             simulator.port_of(name, number) for name, number in simulator.DEFAULT_PORTS.items()

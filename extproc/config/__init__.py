@@ -15,7 +15,7 @@ from extproc.config.findings import ConfigError, Finding, Severity
 from extproc.config.gateway import Gateway
 from extproc.config.loading import load
 from extproc.config.options import RenderOptions
-from extproc.config.simulate import simulated
+from extproc.config.simulate import keyless, placeholders, simulated
 
 if TYPE_CHECKING:
     from extproc.config.rendering import Rendered
@@ -28,7 +28,9 @@ __all__ = [
     "Severity",
     "check",
     "find_envoy",
+    "keyless",
     "load",
+    "placeholders",
     "render",
     "simulated",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from extproc.config.parts import Node, extension
 
 _OURS = (
@@ -25,6 +27,9 @@ _OURS = (
 
 
 _ENVOYS_OWN = "!response.code_details.startsWith('tg_')"
+_WORDS = "%LOCAL_REPLY_BODY%"
+MESSAGES = "/v1/messages"
+"""Requests in Anthropic's format, the count of their tokens too."""
 
 
 def access_log(path: str) -> list[Node]:
@@ -54,66 +59,91 @@ def access_log(path: str) -> list[Node]:
     ]
 
 
+class _Reply(NamedTuple):
+    """One kind of Envoy's own answers, in the words of both formats that a client may speak."""
+
+    expression: str
+    kind: str
+    anthropic: str
+    code: str = "%RESPONSE_CODE_DETAILS%"
+    text: str | None = None
+    """None: Envoy's own words."""
+    status: int | None = None
+
+
+def _replies(max_body: int) -> tuple[_Reply, ...]:
+    """The first that matches counts."""
+    invalid = ("invalid_request_error", "invalid_request_error")
+    missing = ("invalid_request_error", "not_found_error")
+    server = ("server_error", "api_error")
+    down = (
+        "(response.code_details.startsWith('ext_proc_error') || "
+        "response.code_details.startsWith('grpc_error'))"
+    )
+    no_route = "no route of this gateway takes the request"
+    return (
+        _Reply(
+            down, *server, "service_unavailable", "gateway policy service unavailable", status=503
+        ),
+        _Reply(
+            f"response.code == 413 && {_ENVOYS_OWN}",
+            "invalid_request_error",
+            "request_too_large",
+            "request_too_large",
+            f"the request body is larger than {_size(max_body)}",
+        ),
+        _Reply(
+            f"response.code == 431 && {_ENVOYS_OWN}",
+            *invalid,
+            "request_headers_too_large",
+            "the request headers are too large",
+        ),
+        _Reply("response.code_details == 'direct_response'", *missing, "not_found"),
+        # The rest Envoy says before there is a request; it has no words of its own then.
+        _Reply(f"response.code == 404 && {_ENVOYS_OWN}", *missing, "not_found", no_route),
+        _Reply(
+            f"response.code == 400 && {_ENVOYS_OWN}",
+            *invalid,
+            text="the request is not well-formed HTTP",
+        ),
+        _Reply(
+            f"response.code == 403 && {_ENVOYS_OWN}",
+            "invalid_request_error",
+            "permission_error",
+            text="the connection cannot be upgraded",
+        ),
+        _Reply(f"response.code == 504 && {_ENVOYS_OWN}", "server_error", "timeout_error"),
+        _Reply(f"response.code >= 500 && {_ENVOYS_OWN}", *server),
+        _Reply(_ENVOYS_OWN, *invalid),
+    )
+
+
 def local_replies(max_body: int) -> Node:
-    """Envoy's own answers as OpenAI's error object; the first mapper that matches counts.
+    """Envoy's own answers as OpenAI's error object, or as Anthropic's where a client speaks that.
 
     The service's own answers carry details that begin with `tg_` and match none.
     """
-    down = (
-        "response.code_details.startsWith('ext_proc_error') || "
-        "response.code_details.startsWith('grpc_error')"
-    )
-    return {
-        "mappers": [
-            _mapper(
-                down,
-                status=503,
-                text="gateway policy service unavailable",
-                kind="server_error",
-                code="service_unavailable",
-            ),
-            _mapper(
-                f"response.code == 413 && {_ENVOYS_OWN}",
-                text=f"the request body is larger than {_size(max_body)}",
-                code="request_too_large",
-            ),
-            _mapper(
-                f"response.code == 431 && {_ENVOYS_OWN}",
-                text="the request headers are too large",
-                code="request_headers_too_large",
-            ),
-            _mapper("response.code_details == 'direct_response'", code="not_found"),
-            # The rest Envoy says before there is a request; it has no words of its own then.
-            _mapper(
-                f"response.code == 404 && {_ENVOYS_OWN}",
-                text="no route of this gateway takes the request",
-                code="not_found",
-            ),
-            _mapper(
-                f"response.code == 400 && {_ENVOYS_OWN}",
-                text="the request is not well-formed HTTP",
-            ),
-            _mapper(
-                f"response.code == 403 && {_ENVOYS_OWN}",
-                text="the connection cannot be upgraded",
-            ),
-            _mapper(
-                f"response.code >= 500 && {_ENVOYS_OWN}",
-                kind="server_error",
-            ),
-            _mapper(_ENVOYS_OWN),
-        ]
-    }
+    replies = _replies(max_body)
+    anthropic = [
+        _mapper(
+            one,
+            f"request.path.startsWith('{MESSAGES}') && {one.expression}",
+            {"type": "error", "error": {"type": one.anthropic, "message": _WORDS}},
+        )
+        for one in replies
+    ]
+    openai = [
+        _mapper(
+            one,
+            one.expression,
+            {"error": {"message": _WORDS, "type": one.kind, "param": None, "code": one.code}},
+        )
+        for one in replies
+    ]
+    return {"mappers": [*anthropic, *openai]}
 
 
-def _mapper(
-    expression: str,
-    *,
-    status: int | None = None,
-    text: str | None = None,
-    kind: str = "invalid_request_error",
-    code: str = "%RESPONSE_CODE_DETAILS%",
-) -> Node:
+def _mapper(reply: _Reply, expression: str, body: Node) -> Node:
     node: Node = {
         "filter": {
             "extension_filter": extension(
@@ -123,15 +153,11 @@ def _mapper(
             )
         }
     }
-    if status is not None:
-        node["status_code"] = status
-    if text is not None:
-        node["body"] = {"inline_string": text}
-    error = {"message": "%LOCAL_REPLY_BODY%", "type": kind, "param": None, "code": code}
-    node["body_format_override"] = {
-        "content_type": "application/json",
-        "json_format": {"error": error},
-    }
+    if reply.status is not None:
+        node["status_code"] = reply.status
+    if reply.text is not None:
+        node["body"] = {"inline_string": reply.text}
+    node["body_format_override"] = {"content_type": "application/json", "json_format": body}
     return node
 
 

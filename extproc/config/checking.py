@@ -14,6 +14,7 @@ from extproc.config.rendering import Rendered
 from extproc.config.routes import target_policy
 from extproc.config.rules import ALL
 from extproc.config.rules.edge import public_identity
+from extproc.config.rules.embeddings import mixed
 from extproc.config.rules.policies import no_price
 from extproc.config.source import Document
 from extproc.config.tree import At
@@ -73,6 +74,7 @@ def _check_gateway(document: Document) -> list[Finding]:
     findings = [
         *document.findings,
         *_prices(gateway, top),
+        *_embeddings(gateway, top),
         *_reachable(gateway, top),
         *_unused(gateway, top),
     ]
@@ -82,7 +84,7 @@ def _check_gateway(document: Document) -> list[Finding]:
         findings.append(public_identity(top.get("envoy", "gateway"), host))
     if any(one.severity is Severity.ERROR for one in findings):
         return findings
-    rendered = Rendered(gateway, settings).single()
+    rendered = Rendered(gateway, settings).single(Path())
     config = discover.discover(source.read_text(rendered, document.name))
     if reason := validate(config):
         findings.append(Finding(document.name, None, "", f"Envoy says: {reason}", "envoy"))
@@ -95,6 +97,11 @@ def _prices(gateway: Gateway, top: At) -> list[Finding]:
         for name in gateway.targets
         for finding in no_price(top.get("targets", name), target_policy(gateway, name))
     ]
+
+
+def _embeddings(gateway: Gateway, top: At) -> list[Finding]:
+    targets = {name: target_policy(gateway, name) for name in gateway.targets}
+    return list(mixed(top.get("chains"), gateway.chains, targets))
 
 
 def _reachable(gateway: Gateway, top: At) -> list[Finding]:

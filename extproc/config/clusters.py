@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from extproc.config.credentials import key_headers
 from extproc.config.gateway import Gateway, Provider
 from extproc.config.options import Settings, parse_endpoint
 from extproc.config.parts import (
@@ -17,14 +18,14 @@ from extproc.config.parts import (
     socket_address,
 )
 from extproc.config.urls import Origin
+from extproc.dialects.openai.servers import server_of
 from extproc.headers import HEALTH_GATEWAY, HEALTH_TARGET
 
 GATEWAY_SERVICE = "extproc-gateway"
 TARGET_SERVICE = "extproc-target"
 
-_MODELS = {"openai": "/models", "anthropic": "/models", "gemini": "/models"}
-_BASE = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
-"""Paths that list models; asking them costs nothing at any provider."""
+_BASE = {"anthropic": "/v1", "gemini": "/v1beta", "cohere": "/v1"}
+"""What stands in front of `/models`, the list of models; asking for it costs nothing anywhere."""
 
 _RECOVERY = 5.0
 """Seconds between checks of a provider that is down, its start before the first check included:
@@ -178,29 +179,10 @@ def _tls(origin: Origin, trusted_ca: str) -> Node:
     )
 
 
-def key_headers(provider: Provider) -> list[Node]:
-    """The provider's key, from Envoy's environment, in place of whatever the client sent."""
-    if provider.key_env is None:
-        return []
-    value = f"%ENVIRONMENT({provider.key_env})%"
-    key, value = {
-        "openai": ("authorization", f"Bearer {value}"),
-        "anthropic": ("x-api-key", value),
-        "gemini": ("x-goog-api-key", value),
-    }[provider.dialect]
-    return [
-        {
-            "header": {"key": key, "value": value},
-            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-        }
-    ]
-
-
 def _health(provider: Provider, origin: Origin) -> Node:
-    base = origin.base_path or _BASE[provider.dialect]
     check: Node = {
         "host": origin.authority,
-        "path": provider.health.path or base + _MODELS[provider.dialect],
+        "path": provider.health.path or _health_path(provider, origin),
     }
     if keys := key_headers(provider):
         check["request_headers_to_add"] = keys
@@ -215,3 +197,23 @@ def _health(provider: Provider, origin: Origin) -> Node:
         "healthy_threshold": 1,
         "http_health_check": check,
     }
+
+
+def _health_path(provider: Provider, origin: Origin) -> str:
+    """What costs nothing to ask for. Any answer will do, a refusal too: the check has no signature
+    and no key out of a file."""
+    base = origin.base_path
+    match provider.dialect:
+        case "bedrock":
+            return f"{base or ''}/"
+        case "vertex":
+            place = f"projects/{provider.project}/locations/{provider.location}"
+            return f"{base or '/v1'}/{place}"
+        case "azure":
+            version = provider.api_version
+            models = "v1/models" if version is None else f"models?api-version={version}"
+            return f"{base or '/openai'}/{models}"
+        case "openai":
+            return f"{server_of(provider.server).base_path if base is None else base}/models"
+        case dialect:
+            return f"{base or _BASE[dialect]}/models"

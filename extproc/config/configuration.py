@@ -16,6 +16,8 @@ from extproc.headers import NAMESPACE
 from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
 
 _PRIORITY_GROUP = f"{schema.PRIORITY_GROUP}.PriorityGroupClusterSpecifier"
+GENERIC_KEY = "envoy.extensions.http.injected_credentials.generic.v3.Generic"
+"""A key that a filter adds, and that Envoy reads from a secret."""
 _Policy = TypeVar("_Policy", bound=msgspec.Struct)
 
 

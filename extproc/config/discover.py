@@ -76,12 +76,15 @@ def _resources(config: Configuration, where: At, kind: str) -> Iterator[At]:
         yield resource
 
 
-def _open(config: Configuration, path: At) -> Document | None:
+def beside(path: At) -> File:
     """The file as it is named, else the one of that name beside the file that names it:
     configurations are written in one place and mounted in another."""
     named = File(path.text)
-    beside = File(path.document.name).parent / named.name
-    place = named if named.is_file() else beside
+    return named if named.is_file() else File(path.document.name).parent / named.name
+
+
+def _open(config: Configuration, path: At) -> Document | None:
+    place = beside(path)
     known = next((one for one in config.documents if one.name == str(place)), None)
     if known is not None:
         return known

@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from extproc.policy import Level, Price
+from extproc.policy import DialectName, Level, Price
 
-DialectName = Literal["openai", "anthropic", "gemini"]
+KeyHeader = Literal["authorization", "api-key", "x-api-key", "x-goog-api-key"]
 
 
 class Seconds(float):
@@ -52,6 +52,24 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """`http` or `https`; a path stands in front of the dialect's endpoints instead of its own."""
     key_env: str | None = None
     """The environment variable of Envoy that holds the key."""
+    key_file: str | None = None
+    """A file that holds the key and that something else keeps fresh: Envoy reads it again when
+    another one is moved into its place."""
+    key_header: KeyHeader | None = None
+    """The header that carries the key; `authorization` as a bearer token. None: the dialect's."""
+    server: str | None = None
+    """Which of the servers that speak OpenAI's format it is. None: told from the address."""
+    api_version: str | None = None
+    """Azure: the dated version of the API, `2024-10-21`. None: the undated `/openai/v1`."""
+    project: str | None = None
+    """Vertex AI: the id of the project."""
+    location: str | None = None
+    """Vertex AI: a region, `us`, `eu` or `global`. None: told from the address."""
+    region: str | None = None
+    """Bedrock: the AWS region that requests are signed for. None: told from the address."""
+    profile: str | None = None
+    """Bedrock: the profile in Envoy's AWS credentials file. None: Envoy looks for credentials in
+    its environment, the default profile, a web identity, its container and its instance."""
     system: str | None = None
     """`gen_ai.provider.name`. None: told from the address, else the provider's own name."""
     health: Health = Health()
@@ -69,6 +87,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     provider: str
     model: str
+    deployment: str | None = None
+    """Azure: what the deployment of the model is called. None: as the model."""
     timeout: Seconds = Seconds(30)
     stall: Seconds = Seconds(60)
     retry: Literal["never", "reset"] = "never"
@@ -96,6 +116,8 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     models: dict[str, str] = {}
     walk_on: tuple[Literal["content_policy"], ...] = ()
     accounting: Literal["body"] = "body"
+    strict: bool = False
+    """A target that would have to leave a parameter out refuses instead."""
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

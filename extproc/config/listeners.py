@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from extproc.config import credentials
 from extproc.config.access_log import access_log, local_replies
 from extproc.config.clusters import GATEWAY_SERVICE, TARGET_SERVICE, level_cluster
-from extproc.config.gateway import Gateway
+from extproc.config.gateway import Gateway, Provider
+from extproc.config.loading import provider_of
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, socket_address
 from extproc.config.routes import GATEWAY_TABLE, TARGET_MODE, target_policy, target_table
@@ -32,8 +36,11 @@ Source = dict[str, Node]
 """Route tables by name, as they stand in `HttpConnectionManager`: `rds` or `route_config`."""
 
 
-def all_listeners(gateway: Gateway, settings: Settings, tables: Source) -> list[Node]:
-    """The gateway's listener, then one for each target."""
+def all_listeners(
+    gateway: Gateway, settings: Settings, tables: Source, folder: Path | None = None
+) -> list[Node]:
+    """The gateway's listener, then one for each target. `folder` is where the files stand that tell
+    Envoy of keys; None: there are none."""
     found: list[Node] = [
         Noted(
             "The gateway: what clients connect to.",
@@ -43,7 +50,10 @@ def all_listeners(gateway: Gateway, settings: Settings, tables: Source) -> list[
     for name in gateway.targets:
         policy = target_policy(gateway, name, scale=settings.time_scale)
         note = f"Level {name}: {policy.model} at {policy.provider}."
-        found.append(Noted(note, _target(name, policy, settings, tables[target_table(name)])))
+        provider = provider_of(gateway, name)
+        who = credentials.filters(policy.provider, provider, folder)
+        level = _target(name, policy, settings, tables[target_table(name)], (provider, who))
+        found.append(Noted(note, level))
     return found
 
 
@@ -112,7 +122,8 @@ def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
             _router(),
         ],
         "local_reply_config": Noted(
-            "Envoy's own answers in the shape of OpenAI's; the service's own are left alone.",
+            "Envoy's own answers in the shape of OpenAI's, or of Anthropic's for requests in its\n"
+            "format; the service's own are left alone.",
             local_replies(settings.max_body),
         ),
         "access_log": access_log(settings.access_log),
@@ -124,8 +135,15 @@ def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
     }
 
 
-def _target(name: str, policy: TargetPolicy, settings: Settings, table: Node) -> Node:
+def _target(
+    name: str,
+    policy: TargetPolicy,
+    settings: Settings,
+    table: Node,
+    who: tuple[Provider, list[Node]],
+) -> Node:
     wait = max(policy.timeout, policy.stall)
+    provider, last = who
     manager = {
         "stat_prefix": level_cluster(name),
         "codec_type": "HTTP2",
@@ -137,10 +155,18 @@ def _target(name: str, policy: TargetPolicy, settings: Settings, table: Node) ->
         **table,
         "http_filters": [
             Noted("Refuses, or translates there and back.", _target_filter(policy)),
-            Noted("Nothing of ours or of the client's network goes on.", _provider_strip()),
+            Noted(
+                "Nothing of ours or of the client's network goes on.",
+                _provider_strip(credentials.strips(provider)),
+            ),
+            *(Noted("Who asks: after this nothing of the request changes.", one) for one in last),
             _router(),
         ],
     }
+    if replies := credentials.local_reply(provider):
+        manager["local_reply_config"] = Noted(
+            "As long as there is no key the next level serves.", replies
+        )
     return {
         "name": level_cluster(name),
         "internal_listener": {},
@@ -165,7 +191,7 @@ def _router() -> Node:
     )
 
 
-def _provider_strip() -> Node:
+def _provider_strip(more: list[Node]) -> Node:
     """After the service, before the provider."""
     prefixes = ("x-tollgate-", "x-forwarded-", "x-envoy-")
     mutations: list[Node] = [
@@ -180,6 +206,7 @@ def _provider_strip() -> Node:
                     *mutations,
                     {"remove": "x-request-id"},
                     {"remove": "forwarded"},
+                    *more,
                 ]
             }
         },

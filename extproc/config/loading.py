@@ -13,9 +13,10 @@ import msgspec
 from extproc.catalogue import FEATURES
 from extproc.config import source, typed
 from extproc.config.findings import ConfigError, Path, Severity, suggest
-from extproc.config.gateway import Gateway, Provider
+from extproc.config.gateway import Gateway, Provider, Target
+from extproc.config.providers import completed, mistakes, target_mistakes
 from extproc.config.source import Document
-from extproc.config.urls import Origin, system_of
+from extproc.config.urls import Origin
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -51,10 +52,7 @@ def load_document(document: Document) -> Gateway:
         raise ConfigError(document.findings)
     return msgspec.structs.replace(
         gateway,
-        providers={
-            name: msgspec.structs.replace(one, system=system_of(name, one))
-            for name, one in gateway.providers.items()
-        },
+        providers={name: completed(name, one) for name, one in gateway.providers.items()},
     )
 
 
@@ -136,6 +134,11 @@ class _Names:
                 # The value is not repeated: it may be the key.
                 message = "is not the name of an environment variable; the key belongs into one"
                 self._error((*path, "key_env"), message, "bad-key-env")
+            if provider.key_file is not None and not File(provider.key_file).is_absolute():
+                message = "must be an absolute path: Envoy is started elsewhere"
+                self._error((*path, "key_file"), message, "bad-path")
+            for mistake in mistakes(provider):
+                self._error((*path, *mistake.path), mistake.message, mistake.rule)
             if provider.health.path is not None and not provider.health.path.startswith("/"):
                 message = f"'{provider.health.path}' does not begin with '/'"
                 self._error((*path, "health", "path"), message, "bad-path")
@@ -150,10 +153,10 @@ class _Names:
             if target.provider not in providers:
                 message = f"no provider '{target.provider}'{suggest(target.provider, providers)}"
                 self._error((*path, "provider"), message, "missing-provider")
-            for key in ("context_window", "output_cap"):
-                value = getattr(target, key)
-                if value is not None and value < 1:
-                    self._error((*path, key), "must be at least 1 token", "out-of-range")
+            else:
+                for mistake in target_mistakes(target, providers[target.provider]):
+                    self._error((*path, *mistake.path), mistake.message, mistake.rule)
+            self._limits(path, target)
             for index, feature in enumerate(target.features or ()):
                 if feature not in FEATURES:
                     message = f"no feature '{feature}'{suggest(feature, FEATURES)}"
@@ -163,6 +166,12 @@ class _Names:
                     if text is not None and not _is_money(text):
                         message = f"'{text}' is not US dollars per million tokens, e.g. 2.50"
                         self._error((*path, "price", key), message, "bad-price")
+
+    def _limits(self, path: Path, target: Target) -> None:
+        for key in ("context_window", "output_cap"):
+            value = getattr(target, key)
+            if value is not None and value < 1:
+                self._error((*path, key), "must be at least 1 token", "out-of-range")
 
     def _chains(self) -> None:
         targets = self._gateway.targets

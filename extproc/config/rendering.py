@@ -9,6 +9,7 @@ from typing import Any
 
 from extproc.config import schema
 from extproc.config.clusters import all_clusters
+from extproc.config.credentials import secrets
 from extproc.config.findings import ConfigError, Finding, dotted
 from extproc.config.findings import Path as Where
 from extproc.config.gateway import Gateway
@@ -24,6 +25,7 @@ to bottom, change it by hand, and hold it against `tollgate check`.
 
   client -> listener "gateway" -> chain of levels -> internal listener "target-..." -> provider
 """
+_WRITTEN = "Written by `tollgate render` from gateway.yaml."
 _RESOURCES = {
     "listeners": "type.googleapis.com/envoy.config.listener.v3.Listener",
     "clusters": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
@@ -38,21 +40,37 @@ class Rendered:
     gateway: Gateway
     settings: Settings
 
-    def single(self) -> str:
-        """One bootstrap with everything in it. Envoy reads it once, at its start."""
+    def single(self, folder: Path | None = None) -> str:
+        """One bootstrap with everything in it. Envoy reads it once, at its start.
+
+        With a `key_file` it needs the files of `secrets` beside it, in `folder`: Envoy reads again
+        only what it is told of by a file of its own. Raises ConfigError when no folder is said.
+        """
+        if folder is None and (files := self.secrets()):
+            message = f"a key_file needs {', '.join(files)} beside it; write to a file or a folder"
+            raise ConfigError([Finding("envoy.yaml", None, "", message, "key-file-alone")])
         tables = all_tables(self.gateway, self.settings)
         inline = {name: {"route_config": table} for name, table in tables.items()}
         node = _bootstrap(
             self.settings,
             {
                 "static_resources": {
-                    "listeners": all_listeners(self.gateway, self.settings, inline),
+                    "listeners": all_listeners(
+                        self.gateway, self.settings, inline, folder and folder.absolute()
+                    ),
                     "clusters": all_clusters(self.gateway, self.settings),
                 }
             },
         )
         _judge(node, "envoy.yaml")
         return to_yaml(node, _HEAD)
+
+    def secrets(self) -> dict[str, str]:
+        """File name to text of the files that tell Envoy where keys are; none of them holds one."""
+        return {
+            name: to_yaml({"resources": [node]}, _WRITTEN)
+            for name, node in secrets(self.gateway).items()
+        }
 
     def files(self, directory: Path) -> dict[str, str]:
         """File name to text, in the order in which they have to be put in place: what is
@@ -64,11 +82,12 @@ class Rendered:
             name: {"rds": {"route_config_name": name, "config_source": _source(base / file)}}
             for name, file in names.items()
         }
-        found = {"cds.yaml": _resources("clusters", all_clusters(self.gateway, self.settings))}
+        found = self.secrets()
+        found["cds.yaml"] = _resources("clusters", all_clusters(self.gateway, self.settings))
         for name, table in tables.items():
             found[names[name]] = _resources("routes", [table])
         found["lds.yaml"] = _resources(
-            "listeners", all_listeners(self.gateway, self.settings, watched)
+            "listeners", all_listeners(self.gateway, self.settings, watched, base)
         )
         bootstrap = _bootstrap(
             self.settings,
@@ -97,10 +116,19 @@ class Rendered:
             temporary = directory / f".{name}.{os.getpid()}"
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(place)
-        for stale in directory.glob("rds-*.yaml"):
-            if stale.name not in files:
-                stale.unlink()
+        for pattern in ("rds-*.yaml", "secret-*.yaml"):
+            for stale in directory.glob(pattern):
+                if stale.name not in files:
+                    stale.unlink()
         return directory / "envoy.yaml"
+
+    def write_single(self, path: Path | str) -> None:
+        """Write the bootstrap to the file `path`, and what it needs beside it."""
+        place = Path(path)
+        text = self.single(place.parent)
+        for name, secret in self.secrets().items():
+            (place.parent / name).write_text(secret, encoding="utf-8")
+        place.write_text(text, encoding="utf-8")
 
 
 def render(gateway: Gateway, options: RenderOptions | None = None) -> Rendered:
@@ -128,7 +156,7 @@ def _resources(kind: str, nodes: list[Node]) -> str:
     for index, resource in enumerate(resources):
         plain = {key: one for key, one in resource.items() if key != "@type"}
         _judge(plain, kind, ("resources", index), _RESOURCES[kind])
-    return to_yaml({"resources": resources}, "Written by `tollgate render` from gateway.yaml.")
+    return to_yaml({"resources": resources}, _WRITTEN)
 
 
 def _bootstrap(settings: Settings, resources: Node) -> Node:

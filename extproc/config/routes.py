@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from extproc.config.clusters import key_headers, level_cluster, provider_cluster
+from extproc.config.clusters import level_cluster, provider_cluster
+from extproc.config.credentials import CREDENTIALS, key_headers, late
 from extproc.config.gateway import Gateway, Route, Target
 from extproc.config.loading import provider_of
 from extproc.config.options import Settings
@@ -40,9 +41,10 @@ _MODES = {
 }
 _RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes,retriable-headers"
 _RETRY_SAME = "reset,connect-failure,refused-stream"
+_READY = ("openai", "azure", "anthropic")
+"""Dialects that a client may speak as well: a request of theirs may need a new model only."""
 _RETRY_GRACE = 1.0
 """Seconds by which a level's own timer comes before Envoy's when Envoy would try again."""
-_CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 OUTER_EXTRA = 4 << 10
 """Bytes by which the gateway filter may lengthen a body that has just the size allowed: the name of
 a model, the wish for usage. Envoy holds what the filter made of it against the same limit."""
@@ -94,7 +96,12 @@ def target_policy(gateway: Gateway, name: str, *, scale: float = 1.0) -> TargetP
         provider=target.provider,
         system=provider.system or target.provider,
         dialect=provider.dialect,
+        server=provider.server,
         model=target.model,
+        deployment=target.deployment,
+        api_version=provider.api_version,
+        project=provider.project,
+        location=provider.location,
         base_path=Origin.parse(provider.url).base_path,
         timeout=target.timeout * scale,
         stall=target.stall * scale,
@@ -157,6 +164,7 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         models=route.models,
         walk_on=route.walk_on,
         accounting=route.accounting,
+        strict=route.strict,
     )
     # A route for everybody also takes paths that do not exist: the service answers those.
     match: Node = {"prefix": "/v1/" if route.match.headers else "/"}
@@ -232,11 +240,12 @@ def _target_table(gateway: Gateway, name: str, settings: Settings) -> Node:
         },
         "request_body_buffer_limit": settings.max_body + INNER_EXTRA,
         "metadata": _metadata(policy),
-        "request_headers_to_remove": list(_CREDENTIALS),
     }
+    if not late(provider):
+        route["request_headers_to_remove"] = list(CREDENTIALS)
     if keys:
         route["request_headers_to_add"] = keys
-    routes = [_ready(route, name), route] if policy.dialect == "openai" else [route]
+    routes = [_ready(route, name), route] if policy.dialect in _READY else [route]
     return {
         "name": target_table(name),
         "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],

@@ -24,7 +24,15 @@ RULES: Final[dict[str, str]] = {
     "reserved-name": "No target or chain is called `auto`.",
     "bad-url": "A provider's URL is http(s), a host, and at most a path.",
     "bad-key-env": "`key_env` is the name of an environment variable, not the key.",
-    "bad-path": "A health check's path begins with a slash.",
+    "bad-path": "A health check's path, and that of a file with a key, begin with a slash.",
+    "key-file-alone": "Where a provider has a `key_file`, more than one file is written.",
+    "key-twice": "A provider has one way to say who asks.",
+    "missing-key": "Azure and Vertex AI have a key, and a header for a key has one to carry.",
+    "unknown-server": "A server that speaks OpenAI's format is one whose differences are known.",
+    "misplaced-field": "What only one dialect has a meaning for stands beside no other.",
+    "bad-api-version": "Azure's `api_version` is a date, with or without `-preview`.",
+    "bad-place": "A region, location or project looks like one.",
+    "missing-place": "Vertex AI has a project and a location, Bedrock a region.",
     "bad-address": "An address to listen on, or of the service, can be one.",
     "bad-price": "Prices are US dollars per million tokens.",
     "unknown-feature": "A target's features are ones that the service knows.",
@@ -35,6 +43,7 @@ RULES: Final[dict[str, str]] = {
     "stripped-header": "A route matches no header that is removed from requests.",
     "unreachable-route": "No route stands behind one that takes everything.",
     "unused-provider": "A provider has targets.",
+    "embedding-chain": "A chain of embeddings holds one model: vectors of two do not compare.",
     "no-price": "The price of each target's model is known.",
     "open-identity": "`identity: open` listens on loopback only.",
     # Envoy: the files of a configuration.
@@ -83,6 +92,7 @@ RULES: Final[dict[str, str]] = {
     # Envoy: levels.
     "level-timeout": "A level ends at its time, and a second try does not double it.",
     "append-action": "The provider's key replaces the client's.",
+    "signing": "What goes to Bedrock is signed last, as it leaves, body and all.",
     "host-rewrite": "A provider is called by its own name.",
     "provider-headers": "Providers get no header of ours or of the client's network.",
     # Envoy: clusters.

@@ -1,17 +1,22 @@
-"""Where a provider is, from its URL, and what OpenTelemetry calls it."""
+"""Where a provider is, from its URL, and what can be told of it from its address."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 from urllib.parse import urlsplit
 
-from extproc.config.gateway import Provider
+from extproc.dialects.openai.servers import server_at
 
 _PORTS = {"http": 80, "https": 443}
-_SYSTEMS = {
+SYSTEMS: Final[Mapping[str, str]] = {
     "api.openai.com": "openai",
     "openai.azure.com": "azure.ai.openai",
+    "cognitiveservices.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.openai",
     "api.anthropic.com": "anthropic",
     "generativelanguage.googleapis.com": "gcp.gemini",
     "aiplatform.googleapis.com": "gcp.vertex_ai",
@@ -21,9 +26,28 @@ _SYSTEMS = {
     "api.perplexity.ai": "perplexity",
     "api.x.ai": "x_ai",
     "api.cohere.com": "cohere",
+    "api.cohere.ai": "cohere",
+    "openrouter.ai": "openrouter",
+    "api.cerebras.ai": "cerebras",
 }
-"""Well-known values of `gen_ai.provider.name` (OpenTelemetry GenAI conventions) by host."""
-_DIALECTS = {"anthropic": "anthropic", "gemini": "gcp.gemini"}
+"""Values of `gen_ai.provider.name` by host: the well-known ones of the OpenTelemetry GenAI
+conventions, and for others the provider's name as people write it."""
+SYSTEM_OF_DIALECT: Final[Mapping[str, str]] = {
+    "azure": "azure.ai.openai",
+    "anthropic": "anthropic",
+    "gemini": "gcp.gemini",
+    "vertex": "gcp.vertex_ai",
+    "bedrock": "aws.bedrock",
+    "cohere": "cohere",
+}
+OLLAMA_PORT: Final = 11434
+"""Ollama's own port, on whatever host. Those of vLLM (8000) and llama.cpp (8080) say nothing."""
+_BEDROCK: Final = re.compile(r"\bbedrock(?:-[a-z]+)?(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.")
+"""`bedrock-runtime.us-east-1.amazonaws.com`, also behind a VPC endpoint's name."""
+_VERTEX: Final = re.compile(
+    r"(?:(?P<region>[a-z]+-[a-z]+\d+)-)?aiplatform\.(?:(?P<multi>us|eu)\.rep\.)?googleapis\.com"
+)
+"""`us-central1-aiplatform.googleapis.com`, `aiplatform.eu.rep.googleapis.com`, or no place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +102,31 @@ class Origin:
             host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
         )
 
+    @property
+    def system(self) -> str | None:
+        """`gen_ai.provider.name`, where the host tells."""
+        return "aws.bedrock" if self.region else _by_host(SYSTEMS, self.host)
 
-def system_of(name: str, provider: Provider) -> str:
-    """`gen_ai.provider.name` of a provider: said, or told from its host, dialect or name."""
-    if provider.system is not None:
-        return provider.system
-    host = Origin.parse(provider.url).host
-    for suffix, system in _SYSTEMS.items():
+    @property
+    def server(self) -> str | None:
+        """The server that speaks OpenAI's format there, where the address tells."""
+        return "ollama" if self.port == OLLAMA_PORT else server_at(self.host)
+
+    @property
+    def region(self) -> str | None:
+        """The AWS region of a Bedrock endpoint, where the host tells."""
+        found = _BEDROCK.search(self.host)
+        return found[1] if found else None
+
+    @property
+    def location(self) -> str | None:
+        """The location of a Vertex AI endpoint, where the host tells."""
+        found = _VERTEX.fullmatch(self.host)
+        return (found["region"] or found["multi"] or "global") if found else None
+
+
+def _by_host(table: Mapping[str, str], host: str) -> str | None:
+    for suffix, value in table.items():
         if host == suffix or host.endswith((f".{suffix}", f"-{suffix}")):
-            return system
-    return _DIALECTS.get(provider.dialect, name)
+            return value
+    return None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from extproc.config.binary import find_envoy
-from extproc.config.configuration import Configuration
+from extproc.config.configuration import GENERIC_KEY, Configuration
 
 _TIMEOUT = 60.0
 """Seconds; a configuration of a thousand clusters takes two."""
@@ -28,7 +28,7 @@ def validate(config: Configuration) -> str | None:
     binary = find_envoy()
     if binary is None:
         return None
-    text = msgspec.json.encode(_whole(config)).decode()
+    text = msgspec.json.encode(_with_secrets(_whole(config))).decode()
     with tempfile.TemporaryDirectory(prefix="tollgate-") as folder:
         place = Path(folder) / "envoy.json"
         place.write_text(text, encoding="utf-8")
@@ -53,6 +53,35 @@ def _whole(config: Configuration) -> dict[str, Any]:
     static["clusters"] = [_plain(one.node) for one in config.clusters]
     bootstrap.pop(dynamic.key)
     return {**bootstrap, "static_resources": static}
+
+
+def _with_secrets(bootstrap: dict[str, Any]) -> dict[str, Any]:
+    """The bootstrap with a secret in the place of each file that tells of a key: Envoy wants those
+    to be there even when it validates."""
+    names: dict[str, None] = {}
+
+    def replaced(node: Any) -> Any:
+        if isinstance(node, list):
+            return [replaced(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        found = {key: replaced(one) for key, one in node.items()}
+        credential = found.get("credential")
+        if str(found.get("@type", "")).endswith(GENERIC_KEY) and isinstance(credential, dict):
+            names[str(credential.get("name"))] = None
+            found["credential"] = {"name": credential.get("name")}
+        return found
+
+    whole: dict[str, Any] = replaced(bootstrap)
+    if not names:
+        return whole
+    key = "staticResources" if "staticResources" in whole else "static_resources"
+    static = dict(whole.get(key) or {})
+    added = [
+        {"name": name, "generic_secret": {"secret": {"inline_string": "key"}}} for name in names
+    ]
+    static["secrets"] = [*(static.get("secrets") or []), *added]
+    return {**whole, key: static}
 
 
 def _plain(resource: Any) -> Any:

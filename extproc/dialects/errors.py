@@ -78,6 +78,8 @@ _CONTENT: Final = re.compile(
     r"|usage polic(?:y|ies)",
     re.IGNORECASE,
 )
+_CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
+"""What no text has: control characters that are no white space."""
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _HEADING: Final = re.compile(r"<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(
@@ -118,6 +120,8 @@ def bounded(message: str) -> str:
 def plain(status: int, body: bytes) -> str:
     """What a body that is no JSON object of a known shape has to say, in one line."""
     shown = body[:MAX_TEXT].decode("utf-8", "replace")
+    if _CONTROL.search(shown):
+        return f"the provider answered {status} with a body that is no text"
     if "<" in shown:
         found = _TITLE.search(shown) or _HEADING.search(shown)
         shown = html.unescape(_TAG.sub(" ", found[1] if found else shown))
@@ -225,7 +229,7 @@ _OURS: Final = frozenset({Fault.AUTHENTICATION, Fault.PERMISSION, Fault.BILLING}
 _OWN_CODE: Final = frozenset({Fault.INVALID, Fault.UNPROCESSABLE})
 
 
-def as_openai(failure: Failure) -> ClientError:
+def client_error(failure: Failure) -> ClientError:
     """What the client is told. A provider's 401, 402 or 403 is about the gateway's own key: the
     client gets 502 and not the provider's words."""
     status, kind, code = _AS_OPENAI[failure.fault]

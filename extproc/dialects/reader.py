@@ -1,23 +1,34 @@
-"""The frame of a stream reader that translates: events in, OpenAI chunks out."""
+"""The frame of a stream reader that translates: a provider's events in, a writer's bytes out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from extproc.dialects import Failure, Fault, errors, sse
+from extproc.dialects.chat.completion import Writer
 
 HEAD: Final = 65_536
 """Bytes kept of a stream in which no event has come: it may be an error body."""
 
+_MOST: Final = sse.MAX_EVENT
+"""Bytes up to which no event in a piece can be too large."""
+
 
 class EventReader(ABC):
     """A dialect gives `event`, `cut`, `error` and, if its stream has no terminal event of its
-    own, `close`. After a failure nothing more is written."""
+    own, `close`. After a failure nothing more is written.
 
-    def __init__(self) -> None:
+    A stream is one kind of event hundreds of times over. A dialect that says `skims` gives `skim`
+    too, which knows that kind as it stands on the wire and does for it what `event` does.
+    """
+
+    skims: ClassVar[bool] = False
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
         self.content = False
         self.failure: Failure | None = None
         self.finished = False
@@ -32,6 +43,11 @@ class EventReader(ABC):
     @abstractmethod
     def event(self, event: sse.Event) -> bytes:
         """Translate one event. Raises msgspec.MsgspecError if it is none of this dialect."""
+
+    def skim(self, data: bytes, at: int, out: list[bytes]) -> int:  # noqa: ARG002 - what it may give
+        """Translate events of the commonest kind that stand in `data` one behind the other from
+        `at`, where an event begins. Returns where the first begins that is none, or not whole."""
+        return at
 
     def cut(self) -> bytes:
         """What still goes out when the stream ended before its terminal event."""
@@ -53,6 +69,22 @@ class EventReader(ABC):
         """Take bytes as they came; return what can go to the client now."""
         if self.failure is not None or not data:
             return b""
+        size = len(data)
+        if not self.skims or size > _MOST:
+            return self._feed(data)
+        out: list[bytes] = []
+        at = 0
+        while at < size and self.failure is None:
+            if self._parser.between and (at := self.skim(data, at, out)) == size:
+                break
+            end = data.find(b"\n\n", at) + 2
+            if end < 2:  # noqa: PLR2004 - not found
+                end = size
+            out.append(self._feed(data[at:end]))
+            at = end
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _feed(self, data: bytes) -> bytes:
         if self._head is not None and len(self._head) < HEAD:
             self._head += data[: HEAD - len(self._head)]
         try:

@@ -39,7 +39,6 @@ class Parser:
 
     __slots__ = (
         "_after_cr",
-        "_between",
         "_data",
         "_limit",
         "_lines_size",
@@ -47,6 +46,7 @@ class Parser:
         "_tail",
         "_tail_size",
         "_type",
+        "between",
         "last_id",
         "retry",
     )
@@ -60,8 +60,8 @@ class Parser:
         self._tail_size = 0
         self._after_cr = False
         """The last byte was CR: an LF that comes next belongs to it."""
-        self._between = True
-        """No event has begun and no line is open."""
+        self.between = True
+        """No event has begun and no line is open: what comes next begins one."""
         self._data: list[bytes] = []
         self._lines_size = 0
         self._type = b""
@@ -74,17 +74,22 @@ class Parser:
         if self._start is not None:
             chunk = self._skip_mark(chunk)
         events: list[Event] = []
-        if self._between and len(chunk) <= self._limit:
+        if self.between and len(chunk) <= self._limit:
             # Whole events, as they nearly always come: no line has to be looked at twice.
+            if (only := _only(chunk)) is not None:
+                return [only]
             plain = chunk.replace(b"\r\n", b"\n")
             end = plain.rfind(b"\n\n")
             if end >= 0 and b"\r" not in plain:
                 for block in plain[:end].split(b"\n\n"):
-                    self._block(block, events)
+                    if block.startswith(b"data: ") and b"\n" not in block:
+                        events.append(Event(block[6:]))
+                    else:
+                        self._block(block, events)
                 chunk = plain[end + 2 :]
         if chunk:
             self._lines(chunk, events)
-            self._between = not (self._tail or self._data or self._type or self._after_cr)
+            self.between = not (self._tail or self._data or self._type or self._after_cr)
         return events
 
     def end(self) -> list[Event]:
@@ -110,15 +115,10 @@ class Parser:
 
     def _block(self, block: bytes, events: list[Event]) -> None:
         """A whole event, or several blank lines' worth of nothing."""
-        lines = block.count(b"\n")
-        if lines == 0 and block.startswith(b"data: "):
-            events.append(Event(block[6:]))
+        head, _, rest = block.partition(b"\n")
+        if head.startswith(b"event: ") and rest.startswith(b"data: ") and b"\n" not in rest:
+            events.append(Event(rest[6:], head[7:]))
             return
-        if lines == 1 and block.startswith(b"event: "):
-            head, data, rest = block.partition(b"\ndata: ")
-            if data:
-                events.append(Event(rest, head[7:]))
-                return
         for line in block.split(b"\n"):
             self._line(line, events)
         self._dispatch(events)
@@ -176,3 +176,20 @@ class Parser:
             self._data = []
             self._lines_size = 0
         self._type = b""
+
+
+def _only(chunk: bytes) -> Event | None:
+    """The chunk as the one event that it is, if it is in one of the two usual shapes."""
+    if not chunk.endswith(b"\n\n") or b"\r" in chunk:
+        return None
+    end = len(chunk) - 2
+    line = chunk.find(b"\n")
+    if line == end:
+        return Event(chunk[6:end]) if chunk.startswith(b"data: ") else None
+    if (
+        chunk.startswith(b"event: ")
+        and chunk.startswith(b"data: ", line + 1)
+        and chunk.find(b"\n", line + 1) == end
+    ):
+        return Event(chunk[line + 7 : end], chunk[7:line])
+    return None

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
-from extproc.dialects.messages import AssistantMessage, FunctionCall, Message
+from extproc.dialects.chat.messages import AssistantMessage, FunctionCall, Message
 
 _EMPTY: Final = Raw(b"{}")
-_OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
+class _Object(Struct):
+    """Some object: what stands in it is looked at no further than to see that it is JSON."""
+
+
+_OBJECT: Final = msgspec.json.Decoder(_Object)
 
 
 def arguments_object(text: str) -> Raw:
@@ -30,7 +36,7 @@ def arguments_problem(messages: list[Message]) -> str | None:
     for index, message in enumerate(messages):
         if type(message) is AssistantMessage and message.tool_calls:
             for number, call in enumerate(message.tool_calls):
-                if isinstance(call, FunctionCall) and not _is_object(call.function.arguments):
+                if type(call) is FunctionCall and not _is_object(call.function.arguments):
                     path = f"messages[{index}].tool_calls[{number}].function.arguments"
                     return f"tools: {path} is not a JSON object"
     return None
@@ -38,9 +44,9 @@ def arguments_problem(messages: list[Message]) -> str | None:
 
 def _is_object(text: str) -> bool:
     try:
-        arguments_object(text)
-    except ValueError:
-        return False
+        _OBJECT.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return not text or text.isspace()
     return True
 
 

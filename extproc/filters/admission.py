@@ -9,14 +9,9 @@ from functools import partial
 from secrets import token_hex
 from typing import Final
 
-import msgspec
-
 from extproc import headers as h
-from extproc import strict_json
-from extproc.catalogue import estimate
-from extproc.dialects import Dialect
-from extproc.dialects.chat import ChatRequest
-from extproc.dialects.chat import parse as parse_chat
+from extproc.catalogue import NEED, estimate
+from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
 from extproc.filters.large import work
@@ -26,8 +21,16 @@ from extproc.policy import TargetPolicy
 from extproc.records import ANONYMOUS
 from extproc.routing import Demand, Route
 
-CHAT: Final = "/v1/chat/completions"
 MODELS: Final = "/v1/models"
+PATHS: Final[Mapping[str, str]] = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/embeddings": "embeddings",
+    "/v1/responses": "responses",
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "count_tokens",
+}
+"""The client's format by its path."""
 JSON_TYPES: Final = ("application/json", "")
 
 
@@ -42,6 +45,10 @@ class Asked:
     """The same moment on the monotonic clock."""
     headers: Mapping[str, str]
     route: Route
+    format: str
+    """The client's, by name."""
+    operation: str
+    """`gen_ai.operation.name`."""
     model: str = ""
     stream: bool = False
     hide_usage: bool = False
@@ -71,10 +78,21 @@ def mint() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{token_hex(10)}"
 
 
-def endpoint(method: str, path: str) -> str:
-    """The path without its query, if the gateway serves it. Raises ClientError 404 or 405."""
-    plain = path.split("?", 1)[0]
-    if plain == CHAT:
+def plain_path(path: str) -> str:
+    """A path without its query."""
+    return path.split("?", 1)[0]
+
+
+def format_of(path: str, *, anthropic: bool) -> str:
+    """What a client at this path speaks: also one whose path is none of ours wants to read its
+    error. `anthropic`: it sent `anthropic-version`, as all clients of that API do."""
+    anthropic = anthropic or path.startswith("/v1/messages")
+    return PATHS.get(path) or ("messages" if anthropic else "chat")
+
+
+def check_endpoint(method: str, plain: str) -> None:
+    """Let only what the gateway serves pass. Raises ClientError 404 or 405."""
+    if plain in PATHS:
         allowed = "POST"
     elif plain == MODELS or plain.startswith(MODELS + "/"):
         allowed = "GET"
@@ -86,7 +104,6 @@ def endpoint(method: str, path: str) -> str:
         raise ClientError(
             405, "invalid_request_error", "method_not_supported", message, allow=allowed
         )
-    return plain
 
 
 def _shown(path: str) -> str:
@@ -111,78 +128,49 @@ def check_head(headers: Mapping[str, str], *, end: bool) -> None:
         raise bad_request("The request has no body; a JSON object is expected.")
 
 
-async def read(body: bytes) -> ChatRequest:
+async def read(body: bytes, format_: ClientFormat) -> ClientRequest:
     """The request in `body`, which has one reading only. Raises ClientError."""
-    return await work(len(body), partial(parse_chat, body))
+    return await work(len(body), partial(format_.parse, body))
 
 
 def admit(
-    asked: Asked, chat: ChatRequest, body: bytes, dialects: Mapping[str, Dialect]
+    asked: Asked,
+    request: ClientRequest,
+    body: bytes,
+    format_: ClientFormat,
+    dialects: Mapping[str, Dialect],
 ) -> Admitted:
     """Fill `asked` in and plan the request's levels. Raises ClientError when none is left."""
     route = asked.route
-    asked.model = chat.model
-    asked.stream = bool(chat.stream)
-    asked.attribution = attribution(asked.headers, chat.user, chat.metadata)
-    ascii_bytes, wide = chat.text_bytes()
-    asked.tokens = estimate(ascii_bytes, wide, len(chat.messages))
-    levels = route.names.levels(chat.model, chat.models)
-    plan = route.plan(levels, asked.tokens, chat.max_output, _demands(chat, dialects))
+    asked.model = request.model
+    asked.stream = request.stream
+    asked.hide_usage = request.hide_usage
+    asked.attribution = attribution(asked.headers, request.user, request.metadata)
+    asked.tokens = estimate(*request.text, request.messages)
+    levels = route.names.levels(request.model, request.models)
+    plan = route.plan(levels, asked.tokens, request.max_output, _demands(request, dialects))
     asked.refusals = tuple((name, refusal.reason.value) for name, refusal in plan.left_out)
     if not plan.chain:
         raise verdict([note_of(name, refusal) for name, refusal in plan.left_out])
     asked.chain = plan.chain
     first = plan.first
-    if first is not None and dialects[first.dialect].ready_path(first.base_path) is None:
+    if first is not None and not dialects[first.dialect].ready(request, first):
         first = None
-    forwarded = _forwarded(asked, chat, body, first)
+    forwarded = format_.forwarded(request, body, first.model if first else None)
     return Admitted(plan.chain, forwarded, first.target if first else None)
 
 
-def _demands(chat: ChatRequest, dialects: Mapping[str, Dialect]) -> Callable[[str], Demand]:
-    """What the request asks of each dialect, worked out when a target of it comes up."""
-    needs = chat.needs()
-    known: dict[str, Demand] = {}
+def _demands(
+    request: ClientRequest, dialects: Mapping[str, Dialect]
+) -> Callable[[TargetPolicy], Demand]:
+    """What the request asks of each target."""
+    needs = request.needs | {NEED[request.format]}
 
-    def demand(name: str) -> Demand:
-        found = known.get(name)
-        if found is None:
-            dialect = dialects[name]
-            found = known[name] = Demand(needs - dialect.drops, dialect.lacks(chat))
-        return found
+    def demand(target: TargetPolicy) -> Demand:
+        dialect = dialects[target.dialect]
+        return Demand(needs - dialect.droppable(target), dialect.lacks(request, target))
 
     return demand
-
-
-def _forwarded(
-    asked: Asked, chat: ChatRequest, body: bytes, first: TargetPolicy | None
-) -> bytes | None:
-    """The body with what Tollgate asks of every provider, and with the model of the `first` that
-    needs no more than that; None when nothing changes."""
-    changes: dict[str, object] = {}
-    if first is not None and first.model != chat.model:
-        changes["model"] = first.model
-    if chat.stream and not chat.include_usage:
-        asked.hide_usage = True
-        changes["stream_options"] = _usage_included(chat, body)
-    remove = ["models"] if chat.models is not None else []
-    if chat.metadata is not None and not chat.store:
-        # Attribution, which has been read. OpenAI refuses it on what is not stored.
-        remove.append("metadata")
-    if not changes and not remove:
-        return None
-    return strict_json.splice(body, changes, remove=remove)
-
-
-def _usage_included(chat: ChatRequest, body: bytes) -> msgspec.Raw:
-    if chat.stream_options is None:
-        return msgspec.Raw(b'{"include_usage":true}')
-    options = msgspec.json.decode(body, type=_Options).stream_options
-    return msgspec.Raw(strict_json.splice(bytes(options), {"include_usage": True}))
-
-
-class _Options(msgspec.Struct):
-    stream_options: msgspec.Raw
 
 
 CALLER_SECRETS: Final = (
@@ -202,11 +190,14 @@ def upstream_headers(asked: Asked, admitted: Admitted, body: bytes) -> list[tupl
     """Headers set on what goes up: Envoy's, and those for the target filter."""
     fields = [
         (h.I_ID, asked.id),
+        (h.I_FORMAT, asked.format),
         (h.I_STREAM, "1" if asked.stream else "0"),
         (h.ENVOY_MAX_RETRIES, str(len(admitted.chain) - 1)),
     ]
     if "content_policy" in asked.route.policy.walk_on:
         fields.append((h.I_WALK, "content"))
+    if asked.route.policy.strict:
+        fields.append((h.I_STRICT, "1"))
     if admitted.ready is not None:
         fields.append((h.I_READY, admitted.ready))
     if admitted.body is not None:

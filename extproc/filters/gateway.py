@@ -17,20 +17,22 @@ from typing import Final
 import msgspec
 
 from extproc import headers as h
-from extproc.accounting import StreamMeter, read_answer
+from extproc.accounting import Meter, estimate_answer, meter_of, read_answer
 from extproc.catalogue import Price
-from extproc.dialects import Dialect
+from extproc.dialects import ClientFormat, Dialect
 from extproc.errors import ClientError, Reason
 from extproc.filters import models
 from extproc.filters.admission import (
     CALLER_SECRETS,
-    CHAT,
+    PATHS,
     Admitted,
     Asked,
     admit,
+    check_endpoint,
     check_head,
-    endpoint,
+    format_of,
     mint,
+    plain_path,
     read,
     upstream_headers,
 )
@@ -49,7 +51,7 @@ from extproc.filters.exchange import (
     ResponseHead,
     Trailers,
 )
-from extproc.filters.settlement import Facts, Settlement, early_facts, estimate_answer
+from extproc.filters.settlement import Facts, Settlement, early_facts
 from extproc.filters.verdict import decode, verdict, with_unsaid
 from extproc.policy import PolicyError
 from extproc.routing import Routes
@@ -81,6 +83,7 @@ class Rooms:
     """What the filter uses."""
 
     dialects: Mapping[str, Dialect]
+    formats: Mapping[str, ClientFormat]
     routes: Routes
     notes: Notes
     telemetry: Telemetry
@@ -100,7 +103,7 @@ class GatewayFilter:
 class GatewayExchange:
     """One request of one client."""
 
-    __slots__ = ("_asked", "_closed", "_first", "_meter", "_path", "_rooms",
+    __slots__ = ("_asked", "_closed", "_first", "_format", "_meter", "_path", "_rooms",
                  "_settlement", "_status", "_upstream", "alarm")  # fmt: skip
 
     def __init__(self, rooms: Rooms) -> None:
@@ -109,9 +112,10 @@ class GatewayExchange:
         self._asked: Asked | None = None
         self._settlement: Settlement | None = None
         self._path = ""
+        self._format = rooms.formats["chat"]
         self._upstream = False  # the request is, or was, on its way to a level
         self._status = 0
-        self._meter: StreamMeter | None = None
+        self._meter: Meter | None = None
         self._first: float | None = None
         self._closed = False
 
@@ -140,26 +144,32 @@ class GatewayExchange:
 
     def _on_request(self, event: RequestHead) -> Actions:
         sent = event.headers
+        self._path = plain_path(sent.get(":path", ""))
+        spoken = format_of(self._path, anthropic="anthropic-version" in sent)
+        self._format = self._rooms.formats[spoken]
         if "xds.route_metadata" not in event.attributes:
             raise NO_ROUTE  # no prefix of a path matches CONNECT, for one
         route = self._rooms.routes.of(
             event.attributes.get("xds.route_metadata"),
             event.attributes.get("xds.virtual_host_metadata"),
         )
-        asked = Asked(mint(), time.time(), time.monotonic(), sent, route)
+        asked = Asked(
+            mint(), time.time(), time.monotonic(), sent, route,
+            self._format.name, self._format.operation,
+        )  # fmt: skip
         self._asked = asked
         self._settlement = Settlement(asked, self._rooms.telemetry)
         self._rooms.telemetry.started()
-        self._path = endpoint(sent.get(":method", ""), sent.get(":path", ""))
-        if self._path != CHAT:
+        check_endpoint(sent.get(":method", ""), self._path)
+        if self._path not in PATHS:
             return self._list(asked)
         check_head(sent, end=event.end)
         return GO
 
     async def _on_body(self, event: RequestBody) -> Actions:
         asked = self._known()
-        chat = await read(event.data)
-        admitted = admit(asked, chat, event.data, self._rooms.dialects)
+        request = await read(event.data, self._format)
+        admitted = admit(asked, request, event.data, self._format, self._rooms.dialects)
         return self._send_up(asked, admitted)
 
     def _send_up(self, asked: Asked, admitted: Admitted) -> Actions:
@@ -175,7 +185,8 @@ class GatewayExchange:
         return (go,)
 
     def _list(self, asked: Asked) -> Actions:
-        body = models.listing(asked.route, self._path)
+        anthropic = "anthropic-version" in asked.headers
+        body = models.listing(asked.route, self._path, anthropic=anthropic)
         fields = [("content-type", "application/json"), (h.REQUEST_ID, asked.id)]
         self._settle(200)
         return (Answer(200, fields, body, "tg_models", {"request_id": asked.id}),)
@@ -209,8 +220,8 @@ class GatewayExchange:
             self._watch(asked, whole=True)
             return (Pass(set=fields, remove=remove, mode=BodyMode.BUFFERED),)
         price = facts.model.price if facts else None
-        self._meter = StreamMeter(
-            hide_usage=asked.hide_usage, price=price, input_estimate=asked.tokens
+        self._meter = meter_of(
+            asked.format, hide_usage=asked.hide_usage, price=price, input_estimate=asked.tokens
         )
         self._watch(asked)
         return (Pass(set=fields, remove=remove, mode=BodyMode.DUPLEX, facts=early_facts(asked)),)
@@ -252,10 +263,10 @@ class GatewayExchange:
         if self._settlement is None or self._settlement.settled:
             return GO
         self.alarm = None
-        usage, model = read_answer(event.data)
+        usage, model = read_answer(event.data, asked.format)
         if usage is None:
             _readable(event.data)
-            usage = estimate_answer(event.data, asked.tokens)
+            usage = estimate_answer(event.data, asked.format, asked.tokens)
         price = self._price(asked)
         facts = self._settle(self._status, usage=usage, price=price, model=model)
         fields = [(h.MODEL, model)] if model else []
@@ -284,13 +295,13 @@ class GatewayExchange:
         last = self._last(meter, meter.feed(rest) + meter.end())
         return (Emit(last.data, end=False, facts=last.facts), Pass(remove=[h.I_REST]))
 
-    def _last(self, meter: StreamMeter, data: bytes) -> Emit:
+    def _last(self, meter: Meter, data: bytes) -> Emit:
         error = None
         if meter.failed:
             error = "provider_error"
         elif not meter.done:
             error = CUT.code
-            data += CUT.sse()
+            data += self._format.error_event(CUT, meter.position)
         return Emit(data, end=True, facts=self._close(meter, error))
 
     async def ring(self) -> Actions:
@@ -301,9 +312,9 @@ class GatewayExchange:
             return HOLD
         if meter is None:
             return self._fail(STALLED)
-        return (
-            Emit(meter.end() + STALLED.sse(), end=True, facts=self._close(meter, STALLED.code)),
-        )
+        last = meter.end()
+        data = last + self._format.error_event(STALLED, meter.position)
+        return (Emit(data, end=True, facts=self._close(meter, STALLED.code)),)
 
     def _watch(self, asked: Asked, *, whole: bool = False) -> None:
         target = asked.target
@@ -314,7 +325,7 @@ class GatewayExchange:
 
     # --- the end --------------------------------------------------------------------------
 
-    def _close(self, meter: StreamMeter, error: str | None, *, aborted: bool = False) -> Facts:
+    def _close(self, meter: Meter, error: str | None, *, aborted: bool = False) -> Facts:
         self._closed = True
         self.alarm = None
         return self._settle(
@@ -336,7 +347,7 @@ class GatewayExchange:
                 fields.append((h.ATTEMPTS, str(asked.attempts)))
         code = error.code or error.type
         facts = self._settle(error.status, error=code)
-        return (Answer(error.status, fields, error.openai(), f"tg_{code}", facts),)
+        return (Answer(error.status, fields, self._format.error(error), f"tg_{code}", facts),)
 
     async def gone(self) -> None:
         """The client left, or the provider's connection broke: bill what was produced."""

@@ -27,12 +27,33 @@ class _List(msgspec.Struct):
     object: str = "list"
 
 
-def listing(route: Route, path: str) -> bytes:
-    """The body for `/v1/models` or `/v1/models/{id}`. Raises ClientError 404."""
+class _Info(msgspec.Struct):
+    """A model as Anthropic's API lists it."""
+
+    id: str
+    display_name: str
+    type: str = "model"
+    created_at: str = "1970-01-01T00:00:00Z"
+
+
+class _Page(msgspec.Struct):
+    """All models in one page, as Anthropic's API lists them."""
+
+    data: list[_Info]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool = False
+
+
+def listing(route: Route, path: str, *, anthropic: bool = False) -> bytes:
+    """The body for `/v1/models` or `/v1/models/{id}`, in OpenAI's shape or in Anthropic's. Raises
+    ClientError 404."""
     listed = dict(route.names.listed())
     if path == MODELS:
-        return msgspec.json.encode(_List([_Model(name, owner) for name, owner in listed.items()]))
+        made = [_Info(name, name) if anthropic else _Model(name, listed[name]) for name in listed]
+        ends = (made[0].id, made[-1].id) if made else (None, None)
+        return msgspec.json.encode(_Page(made, *ends) if anthropic else _List(made))  # type: ignore[arg-type]
     name = unquote(path.removeprefix(MODELS + "/"))
     if name not in listed:
         raise unknown_model(name)
-    return msgspec.json.encode(_Model(name, listed[name]))
+    return msgspec.json.encode(_Info(name, name) if anthropic else _Model(name, listed[name]))

@@ -4,42 +4,13 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
-from extproc.accounting import Cost, RequestRecord, Usage, cost, estimated, usd
+from extproc.accounting import Cost, RequestRecord, Usage, cost, usd
 from extproc.catalogue import Price
 from extproc.filters.admission import Asked
 from extproc.identity import Attribution, user_hash
 from extproc.telemetry import Telemetry
 
 Facts = dict[str, str | int | float]
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message | None = None
-
-
-class _Answer(msgspec.Struct):
-    choices: list[_Choice] = []
-
-
-def estimate_answer(body: bytes, input_tokens: int) -> Usage:
-    """Usage of a whole answer whose provider gave no figures: output from its text."""
-    try:
-        answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return estimated(input_tokens, 0, 0)
-    text = "".join(
-        choice.message.content
-        for choice in answer.choices
-        if choice.message is not None and choice.message.content
-    )
-    narrow = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-    return estimated(input_tokens, narrow, len(text) - narrow)
 
 
 class Settlement:
@@ -89,6 +60,7 @@ class Settlement:
             attribution=asked.attribution,
             aborted=aborted,
             refusals=asked.refusals,
+            operation=asked.operation,
         )
         self._telemetry.record(record)
         return facts(record, spent)

@@ -1,7 +1,7 @@
 """The filter of a level: refuse, or translate there and back.
 
 A refusal is an answer with the refusal header, which Envoy takes as the word to go on to the next
-level, and a note for the gateway filter. Every reason to refuse is one function here.
+level, and a note for the gateway filter. Every reason to refuse is one function in `refusals`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,19 @@ from functools import partial
 from typing import Final
 
 from extproc import headers as h
-from extproc.dialects import BadAnswerError, Dialect, Failure, Fault, StreamReader, Wire
-from extproc.dialects.errors import as_openai
+from extproc.dialects import (
+    BadAnswerError,
+    ClientFormat,
+    ClientRequest,
+    Counted,
+    Dialect,
+    Passed,
+    Reply,
+    StreamReader,
+    Wire,
+)
+from extproc.dialects.chat.completion import Completion, Writer
+from extproc.dialects.errors import client_error
 from extproc.errors import ClientError, Reason, Refusal
 from extproc.filters.exchange import (
     GO,
@@ -32,29 +43,24 @@ from extproc.filters.exchange import (
     ResponseHead,
 )
 from extproc.filters.large import work
+from extproc.filters.provider_headers import (
+    foreign,
+    private,
+    unwanted,
+    upward,
+    vendor_of,
+    warning_header,
+)
+from extproc.filters.refusals import left_out, local_refusal, provider_refusal, stream_failure
 from extproc.filters.verdict import encode, note_of
 from extproc.policy import Parsed, TargetPolicy
 from extproc.state import Notes, StateError
 from extproc.telemetry import Telemetry
 
 OK: Final = range(200, 300)
+SSE: Final = "text/event-stream"
 TIMER_MARGIN: Final = 0.05
 """Seconds that Envoy's own per-try timeout gets before ours: its answer names the cause."""
-
-WALKED: Final[Mapping[Fault, tuple[Reason, int]]] = {
-    Fault.RATE_LIMIT: (Reason.CAPACITY, 429),
-    Fault.CONTEXT: (Reason.CONTEXT, 503),
-    Fault.NOT_FOUND: (Reason.MODEL, 503),
-    Fault.TIMEOUT: (Reason.TIMEOUT, 504),
-    Fault.OVERLOADED: (Reason.UNAVAILABLE, 503),
-    Fault.SERVER: (Reason.UNAVAILABLE, 503),
-    Fault.BAD_ANSWER: (Reason.UNAVAILABLE, 503),
-}
-"""A provider's errors that the next level may not have, and what the level answers."""
-
-# What Envoy says when the answer is its own and not a provider's.
-TIMEOUTS: Final = ("timeout",)
-UNHEALTHY: Final = ("no_healthy_upstream", "cluster_not_found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Rooms:
     """What the filter uses."""
 
     dialects: Mapping[str, Dialect]
+    formats: Mapping[str, ClientFormat]
     notes: Notes
     telemetry: Telemetry
 
@@ -81,9 +88,10 @@ class TargetFilter:
 class TargetExchange:
     """One attempt at one target."""
 
-    __slots__ = ("_body", "_broken", "_chunks", "_dialect", "_head", "_id", "_out", "_outcome",
-                 "_parsed", "_private", "_reader", "_rooms", "_stream",
-                 "_walk_on_content", "_warnings", "alarm", "target")  # fmt: skip
+    __slots__ = ("_asked", "_body", "_broken", "_chunks", "_dialect", "_format", "_head", "_id",
+                 "_native", "_out", "_outcome", "_parsed", "_private", "_reader", "_reply",
+                 "_rooms", "_sent", "_stream", "_strict", "_walk_on_content", "_warnings",
+                 "_writer", "alarm", "target")  # fmt: skip
 
     def __init__(self, rooms: Rooms, parsed: Parsed) -> None:
         self._rooms = rooms
@@ -91,8 +99,15 @@ class TargetExchange:
         self.alarm: float | None = None
         self.target: TargetPolicy
         self._dialect: Dialect
+        self._format: ClientFormat
+        self._native = False  # the provider speaks the client's format: its answers pass
+        self._asked: ClientRequest | None = None
+        self._reply = Reply()
+        self._writer: Writer | None = None
         self._id = ""
         self._stream = False
+        self._strict = False
+        self._sent: frozenset[str] = frozenset()
         self._walk_on_content = False
         self._private: list[str] = []
         self._warnings: tuple[str, ...] = ()
@@ -123,41 +138,63 @@ class TargetExchange:
         target = self._parsed.of(TargetPolicy, event.attributes.get("xds.route_metadata"))
         self.target = target
         self._dialect = self._rooms.dialects[target.dialect]
+        self._format = self._rooms.formats[sent.get(h.I_FORMAT, "chat")]
+        self._native = self._dialect.native(self._format.name, target)
         self._id = sent.get(h.I_ID, "")
         self._stream = sent.get(h.I_STREAM) == "1"
+        self._strict = sent.get(h.I_STRICT) == "1"
         self._walk_on_content = sent.get(h.I_WALK) == "content"
         keep = h.SIM_SCRIPT if target.simulator else ""
-        self._private = [name for name in sent if _private(name) and name != keep]
+        own = vendor_of(self._format.name) if self._native else ""
+        self._private = [
+            name for name in sent if (private(name) and name != keep) or foreign(name, own)
+        ]
+        self._sent = frozenset(sent).difference(self._private)
         self.alarm = asyncio.get_running_loop().time() + target.timeout + TIMER_MARGIN
-        path = self._dialect.ready_path(target.base_path)
-        if path is None or sent.get(h.I_READY) != target.target:
+        if sent.get(h.I_READY) != target.target:
             return GO
         # The body is what the provider takes: it goes by without us.
-        return (Pass(set=_upward(path), remove=self._private),)
+        path = self._dialect.endpoint(self._format.name, target)
+        return (Pass(set=upward(path), remove=self._private),)
 
     async def _on_body(self, event: RequestBody) -> Actions:
         try:
-            wire = await self._wire(event.data)
+            wire = await work(len(event.data), partial(self._write, event.data))
         except ClientError as error:
             return await self._refuse(
                 Refusal(Reason.FEATURE, 400, detail=error.message, param=error.param)
             )
+        if isinstance(wire, Counted):
+            return self._counted(wire)
+        if self._strict and (missing := left_out(wire.warnings)):
+            return await self._refuse(Refusal(Reason.FEATURE, 400, detail=missing))
         remove, self._private = self._private, []
         self._warnings = wire.warnings
-        fields = [*_upward(wire.path), ("content-length", str(len(wire.body))), *wire.headers]
+        self._reply = wire.reply
+        defaults = [one for one in wire.defaults if one[0] not in self._sent]
+        length = ("content-length", str(len(wire.body)))
+        fields = [*upward(wire.path), length, *defaults, *wire.headers]
         return (Pass(set=fields, remove=remove, body=wire.body),)
 
-    async def _wire(self, body: bytes) -> Wire:
+    def _write(self, body: bytes) -> Wire | Counted:
         """The client's body as the provider takes it. Raises ClientError."""
-        target = self.target
-        write = partial(
-            self._dialect.request,
-            body,
-            target.model,
-            base_path=target.base_path,
-            output_cap=target.output_cap,
-        )
-        return await work(len(body), write)
+        asked = self._format.decode(body)
+        if not self._native:
+            self._asked = asked
+        return self._dialect.write(asked, body, self.target)
+
+    def _counted(self, counted: Counted) -> Actions:
+        """Nobody need be asked."""
+        self._served()
+        if counted.estimated:
+            self._warnings = ("input_tokens (estimated: the provider does not count)",)
+        body = self._format.whole(counted, self._known())
+        fields = [("content-type", "application/json"), *self._marks()]
+        return (Answer(200, fields, body, "tg_counted"),)
+
+    def _known(self) -> ClientRequest:
+        assert self._asked is not None  # noqa: S101 - what is translated was read
+        return self._asked
 
     # --- back: the head -------------------------------------------------------------------
 
@@ -170,15 +207,22 @@ class TargetExchange:
             return await self._collect(event)
         content_type = event.headers.get("content-type", "")
         if self._stream:
-            if not content_type.startswith("text/event-stream"):
+            media = SSE if self._native else self._dialect.stream_type
+            if not content_type.startswith(media):
                 return await self._collect(event)
-            self._reader = self._dialect.stream()
+            self._reader = self._open()
             return await self._empty_stream() if event.end else HOLD
-        plain = self._dialect.passes_client and not self._walk_on_content
+        plain = self._native and not self._walk_on_content
         if plain and content_type.startswith("application/json") and _is_ready(event):
             self._served()
             return (Pass(set=self._marks(), remove=self._provider_marks(event)), LEAVE)
         return await self._collect(event)
+
+    def _open(self) -> StreamReader:
+        if self._native:
+            return self._format.watch()
+        self._writer = self._format.writer(self._known())
+        return self._dialect.stream(self._writer, self._reply)
 
     async def _collect(self, event: ResponseHead) -> Actions:
         return await self._whole() if event.end else HOLD
@@ -224,9 +268,10 @@ class TargetExchange:
         data = reader.feed(event.data) if event.data else b""
         if event.end:
             data += reader.end()
-        if reader.failure is not None and not self._dialect.passes_client:
+        if reader.failure is not None and self._writer is not None:
             self._broken = True
-            data += as_openai(reader.failure).sse()
+            if reader.content:
+                data += self._writer.error(client_error(reader.failure))
         return data
 
     def _stream_refusal(self, reader: StreamReader, *, ended: bool) -> Refusal | None:
@@ -246,9 +291,12 @@ class TargetExchange:
         self._served()
         head = self._head
         assert head is not None  # noqa: S101 - a chunk comes after its head
-        go = Pass(set=self._marks(), remove=self._provider_marks(head))
-        if self._dialect.passes_client:
+        marks = self._marks()
+        if self._native:
+            go = Pass(set=marks, remove=self._provider_marks(head))
             return (go, *([UNCHANGED] * self._chunks), LEAVE)
+        marks.append(("content-type", SSE))
+        go = Pass(set=marks, remove=self._provider_marks(head))
         swallowed = [Pass(body=b"")] * (self._chunks - 1)
         return (go, *swallowed, Pass(body=b"".join(self._out)))
 
@@ -262,15 +310,11 @@ class TargetExchange:
             refusal = provider_refusal(failure, walk_on_content=self._walk_on_content)
             if refusal is not None:
                 return await self._refuse(refusal)
-            return self._error(as_openai(failure))
+            return self._error(client_error(failure))
         try:
-            answer = self._dialect.answer(body) if not self._stream else None
+            answer = self._answer(body)
         except BadAnswerError as error:
-            answer, detail = None, str(error)
-        else:
-            detail = "an answer that is no stream"
-        if answer is None:
-            return await self._refuse(Refusal(Reason.BAD_ANSWER, 503, detail=detail))
+            return await self._refuse(Refusal(Reason.BAD_ANSWER, 503, detail=str(error)))
         if answer.refused and self._walk_on_content:
             detail = "the provider refused the content"
             return await self._refuse(Refusal(Reason.CONTENT, 503, detail=detail))
@@ -280,13 +324,27 @@ class TargetExchange:
         swallowed = [Pass(body=b"")] * (self._chunks - 1)
         return (go, *swallowed, Pass(body=answer.body))
 
+    def _answer(self, body: bytes) -> Passed:
+        """A whole 2xx answer in the client's format. Raises BadAnswerError."""
+        if self._stream:
+            raise BadAnswerError("an answer that is no stream")
+        if self._native:
+            return Passed(body, self._format.look(body))
+        read = self._dialect.read(body, self._reply)
+        if isinstance(read, Passed):
+            return read
+        refused = isinstance(read, Completion) and read.refused
+        return Passed(self._format.whole(read, self._known()), refused)
+
     # --- the end of an attempt ------------------------------------------------------------
 
     def _error(self, error: ClientError) -> Actions:
         """The provider blames the request: the client is told, nobody else is asked."""
         self._served("error")
         fields = [*error.headers(), *self._marks()]
-        return (Answer(error.status, fields, error.openai(), f"tg_provider_{error.status}"),)
+        return (
+            Answer(error.status, fields, self._format.error(error), f"tg_provider_{error.status}"),
+        )
 
     async def _refuse(self, refusal: Refusal) -> Actions:
         reason = refusal.reason.value
@@ -325,78 +383,18 @@ class TargetExchange:
 
     def _marks(self) -> list[tuple[str, str]]:
         marks = [(h.I_TARGET, self.target.target)]
+        if self._head is not None:
+            marks += self._dialect.limits(self._head.headers)
         if self._warnings:
-            marks.append((h.WARNING, "; ".join(self._warnings)))
+            marks.append((h.WARNING, warning_header(self._warnings)))
         return marks
 
     @staticmethod
     def _provider_marks(head: ResponseHead) -> list[str]:
-        return ["content-length", *(name for name in head.headers if _unwanted(name))]
-
-
-def _upward(path: str) -> list[tuple[str, str]]:
-    # What comes back is read: it must not be compressed.
-    return [
-        (":path", path),
-        ("content-type", "application/json"),
-        ("accept-encoding", "identity"),
-    ]
-
-
-# --- reasons to refuse --------------------------------------------------------------------
+        return ["content-length", *(name for name in head.headers if unwanted(name))]
 
 
 def _is_ready(head: ResponseHead) -> bool:
     """The body is there: who tells its length has it. Without one the provider may send blanks
     for as long as its model thinks, and the level's time runs until the body is whole."""
     return not head.end and "content-length" in head.headers
-
-
-def _private(name: str) -> bool:
-    """Headers that are nobody's business but ours."""
-    return name.startswith(("x-tollgate-", "x-sim-", "x-portkey-", "helicone-"))
-
-
-def _unwanted(name: str) -> bool:
-    """Headers of a provider that the client must not see: our names, cookies, our account."""
-    return name.startswith("x-tollgate-") or name in h.ACCOUNT
-
-
-def local_refusal(status: int, details: str) -> Refusal:
-    """Envoy answered itself: the provider was not reached or did not answer in time."""
-    if status == 504 or any(word in details for word in TIMEOUTS):  # noqa: PLR2004 - gateway timeout
-        return Refusal(Reason.TIMEOUT, 504, detail="no answer in time")
-    if any(word in details for word in UNHEALTHY):
-        return Refusal(Reason.UNHEALTHY, 503, detail="no healthy host")
-    return Refusal(Reason.UNAVAILABLE, 503, detail=details.split("{", maxsplit=1)[0][:60])
-
-
-CREDENTIALS: Final = frozenset({Fault.AUTHENTICATION, Fault.PERMISSION, Fault.BILLING})
-
-
-def provider_refusal(failure: Failure, *, walk_on_content: bool) -> Refusal | None:
-    """Whether a provider's error is walked on from, and as what. None: the client's to mend."""
-    fault, wait, said = failure.fault, failure.retry_after, failure.message
-    if fault in CREDENTIALS:
-        # The provider's words about our key are not for the client.
-        return Refusal(Reason.CREDENTIALS, 502, detail=f"the provider answered {failure.status}")
-    if fault is Fault.CONTENT:
-        return Refusal(Reason.CONTENT, 503, detail=said) if walk_on_content else None
-    if fault in WALKED:
-        reason, status = WALKED[fault]
-        return Refusal(reason, status, wait, said, "messages" if fault is Fault.CONTEXT else None)
-    if failure.status >= 500:  # noqa: PLR2004 - server errors
-        return Refusal(Reason.UNAVAILABLE, 503, wait, f"the provider answered {failure.status}")
-    return None
-
-
-def stream_failure(failure: Failure) -> Refusal:
-    """An error as the first event of a 200."""
-    refusal = provider_refusal(failure, walk_on_content=True)
-    if refusal is not None and refusal.reason is not Reason.UNAVAILABLE:
-        return refusal
-    return Refusal(Reason.BAD_ANSWER, 503, failure.retry_after, "an error as first event")
-
-
-__all__ = ["Rooms", "TargetExchange", "TargetFilter", "local_refusal",
-           "provider_refusal", "stream_failure"]  # fmt: skip

@@ -18,8 +18,6 @@ def misfit(
     if window is not None and tokens + min(max_output or 0, model.output_cap or 0) > window:
         detail = f"about {tokens} input tokens do not fit a context window of {window}"
         return Refusal(Reason.CONTEXT, 400, detail=detail, param="messages")
-    if model.features is not None:
-        lacking = sorted(needs - model.features)
-        if lacking:
-            return Refusal(Reason.FEATURE, 400, detail=f"the model has no {', '.join(lacking)}")
+    if lacking := model.lacking(needs):
+        return Refusal(Reason.FEATURE, 400, detail=f"the model has no {', '.join(lacking)}")
     return None

@@ -21,12 +21,12 @@ LeftOut = tuple[str, Refusal]
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a request asks of every target of one dialect."""
+    """What a request asks of a target."""
 
     needs: frozenset[str]
     """Features that the model must have."""
     lacking: str | None = None
-    """What the dialect cannot carry of the request."""
+    """What cannot be carried to it of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Route:
         levels: Sequence[Level],
         tokens: int,
         max_output: int | None,
-        demand: Callable[[str], Demand],
+        demand: Callable[[TargetPolicy], Demand],
     ) -> Plan:
         """Leave out every target that the request alone rules out.
 
-        `demand` says what the request asks of a target of a dialect.
+        `demand` says what the request asks of a target.
         """
         left_out: list[LeftOut] = []
         chain: list[tuple[Cluster, ...]] = []
@@ -78,7 +78,7 @@ class Route:
                 facts = self.targets.get(name)
                 if facts is None:
                     continue
-                asks = demand(facts.policy.dialect)
+                asks = demand(facts.policy)
                 refusal = misfit(facts.model, asks.needs, tokens, max_output)
                 if refusal is None and asks.lacking:
                     refusal = Refusal(Reason.FEATURE, 400, detail=asks.lacking)

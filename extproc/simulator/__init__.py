@@ -1,4 +1,4 @@
-"""A provider simulator: OpenAI, Anthropic and Gemini on the wire, well behaved or not.
+"""A provider simulator: every wire format that Tollgate speaks, well behaved or not.
 
 It imports nothing of Tollgate, so that the two cannot agree by sharing a mistake. The doors are
 `run` (blocking, for a command line) and `Simulator` (within a running loop, for tests).
@@ -18,6 +18,7 @@ from typing import Any, Self
 import msgspec
 
 from extproc.simulator.http import Connection
+from extproc.simulator.openai_routes import SERVERS
 from extproc.simulator.recorder import Record, Totals
 from extproc.simulator.replay import Library, load
 from extproc.simulator.server import Application, Port
@@ -32,7 +33,7 @@ DEFAULT_PORTS: Mapping[str, int] = {
 }
 """`local` is a self-hosted OpenAI-compatible server: it needs no key."""
 
-_DIALECTS = ("openai", "anthropic", "gemini")
+_DIALECTS = (*SERVERS, "anthropic", "gemini", "vertex", "bedrock", "cohere")
 
 
 def port_of(name: str, number: int, dialect: str | None = None, *, keyless: bool = False) -> Port:

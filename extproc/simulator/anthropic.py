@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from extproc.simulator import anthropic_answer as answers
+from extproc.simulator import anthropic_prompt as prompts
 from extproc.simulator import anthropic_request as wire
 from extproc.simulator import problems
 from extproc.simulator.anthropic_rules import broken_rule
@@ -23,8 +25,14 @@ from extproc.simulator.chat import (
     Usage,
     bearer,
 )
+from extproc.simulator.prompt_cache import Memory
 
 MODELS = (
+    ("claude-opus-5-5", "Claude Opus 5.5"),
+    ("claude-sonnet-5-5", "Claude Sonnet 5.5"),
+    ("claude-haiku-5-5", "Claude Haiku 5.5"),
+    ("claude-opus-5", "Claude Opus 5"),
+    ("claude-sonnet-5", "Claude Sonnet 5"),
     ("claude-opus-4-8", "Claude Opus 4.8"),
     ("claude-sonnet-4-6", "Claude Sonnet 4.6"),
     ("claude-sonnet-4-5", "Claude Sonnet 4.5"),
@@ -95,14 +103,6 @@ _TYPES = {
     "array": "array",
     "object": "dictionary",
 }
-_FINISH = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "content_filter": "refusal",
-}
-_PIECE = 12
-_SIGNATURE = "EqQBCgIYAhIkc2ltdWxhdGVkLXNpZ25hdHVyZQ=="
 _UNIONS = {"content", "tools"}
 _TAGGED = {"thinking", "tool_choice", "source"}
 _CAN_BE_BARE = {"tools": "custom"}
@@ -182,6 +182,9 @@ class Anthropic:
     name = "anthropic"
     keepalive = b'event: ping\ndata: {"type": "ping"}\n\n'
 
+    def __init__(self) -> None:
+        self._memory = Memory()
+
     def authenticate(self, headers: Mapping[str, str], query: str) -> Failure | None:  # noqa: ARG002
         """401 as Anthropic says it. Keys come as `x-api-key` (which wins) or as a bearer token,
         which is how the official SDKs send them since 2.0."""
@@ -198,7 +201,7 @@ class Anthropic:
         self, body: bytes, headers: Mapping[str, str], path: str, query: str, *, hosted: bool
     ) -> Ask:
         """Validate as Anthropic does. Raises RejectedError."""
-        del path, query
+        del query
         if len(body) > BODY_LIMIT:
             status, kind, words = _ERRORS["too_large"]
             raise rejected(words, kind, status)
@@ -211,9 +214,13 @@ class Anthropic:
             raise rejected(
                 "Invalid content type. Expected application/json.", "invalid_request_error", 400
             )
+        counting = path.endswith("/count_tokens")
         try:
-            message = problems.decode(wire.BODY, body)
-            wrong = broken_rule(message, body, version)
+            if counting:
+                message = problems.decode(wire.COUNT_BODY, body).whole()
+            else:
+                message = problems.decode(wire.BODY, body)
+            wrong = broken_rule(message, version, headers.get("anthropic-beta", ""))
         except problems.InvalidError as error:
             raise rejected(complaint(error, body)) from None
         model = message.model
@@ -223,7 +230,46 @@ class Anthropic:
             raise rejected(f"model: {model}", "not_found_error", 404)
         if wrong is not None:
             raise rejected(wrong)
-        return _ask(message)
+        if counting:
+            own = answers.Own(counting=True)
+            return Ask(model=model, silent=True, free=True, own=own)
+        return self._ask(message)
+
+    def _ask(self, body: wire.Body) -> Ask:
+        tools = tuple(
+            Tool(one["name"], one["input_schema"])
+            for one in body.tools or ()
+            if "input_schema" in one
+        )
+        choice = body.tool_choice
+        schema = None
+        if body.output_config is not UNSET and body.output_config.format is not None:
+            schema = body.output_config.format.schema
+        prompt = prompts.prompt_text(body.messages[-1])
+        return Ask(
+            model=body.model,
+            stream=body.stream is True,
+            tools=tools,
+            forced=choice.name if isinstance(choice, wire.ChoiceTool) else None,
+            required=isinstance(choice, wire.ChoiceAny),
+            tools_off=isinstance(choice, wire.ChoiceNone),
+            parallel=getattr(choice, "disable_parallel_tool_use", None) is not True,
+            max_tokens=body.max_tokens,
+            prompt=prompt,
+            json_schema=schema,
+            thinks=prompts.thinks(body),
+            writes_cache=True,
+            prompt_cache=self._memory.look(body.model, prompts.cached_blocks(body)),
+            stops=tuple(body.stop_sequences or ()),
+            own=answers.Own(
+                citations=tuple(prompts.citations(body)),
+                query=prompts.web_query(body),
+                shows_thinking=prompts.shows_thinking(body),
+                redacts="ANTHROPIC_MAGIC_STRING_TRIGGER_REDACTED_THINKING" in prompt,
+                runs_code=any("code_execution" in one.get("type", "") for one in body.tools or ()),
+                edits_context=body.context_management is not None,
+            ),
+        )
 
     def error(
         self,
@@ -246,49 +292,53 @@ class Anthropic:
         """404 as Anthropic says it."""
         return Failure(404, body_of("not_found_error", "Not Found"))
 
-    def answer(self, ask: Ask, reply: Reply) -> bytes:  # noqa: ARG002
-        """A `message`."""
-        content: list[dict[str, Any]] = []
-        if reply.thinking:
-            text = "".join(reply.thinking)
-            content.append({"type": "thinking", "thinking": text, "signature": _SIGNATURE})
-        if reply.pieces:
-            content.append({"type": "text", "text": reply.text})
-        content += [
-            {
-                "type": "tool_use",
-                "id": f"toolu_{call.id}",
-                "name": call.name,
-                "input": _input(call.arguments),
-            }
-            for call in reply.calls
-        ]
-        return msgspec.json.encode(_message(reply, content, reply.usage or NOTHING, done=True))
+    def answer(self, ask: Ask, reply: Reply) -> bytes:
+        """A `message`, or a count of tokens."""
+        usage = reply.usage or NOTHING
+        if ask.own.counting:
+            return msgspec.json.encode({"input_tokens": usage.input})
+        content = answers.content(ask, reply)
+        return msgspec.json.encode(answers.message(ask, reply, content, usage, done=True))
 
-    def frames(self, ask: Ask, reply: Reply) -> Iterator[Frame]:  # noqa: ARG002
+    def frames(self, ask: Ask, reply: Reply) -> Iterator[Frame]:
         """`message_start` … `message_stop`."""
         usage = reply.usage or NOTHING
-        opening = Usage(usage.input, min(1, usage.output), usage.cached, usage.cache_write, 0)
-        start = _message(reply, [], opening, done=False)
+        opening = Usage(
+            usage.input,
+            min(1, usage.output),
+            usage.cached,
+            usage.cache_write,
+            cache_write_1h=usage.cache_write_1h,
+        )
+        start = answers.message(ask, reply, [], opening, done=False)
         yield _event("message_start", {"message": start}), False
-        for n, (block, deltas) in enumerate(_blocks(reply)):
+        for n, (block, deltas) in enumerate(answers.blocks(ask, reply)):
             called = block["type"] == "tool_use"
             yield _event("content_block_start", {"index": n, "content_block": block}), called
             if n == 0:
                 yield self.keepalive, False
             for delta in deltas:
-                content = delta["type"] != "signature_delta"
-                yield _event("content_block_delta", {"index": n, "delta": delta}), content
+                fields = {"index": n, "delta": delta}
+                yield _event("content_block_delta", fields), answers.is_content(delta)
             yield _event("content_block_stop", {"index": n}), False
-        delta = {"stop_reason": _stop(reply), "stop_sequence": None, **_details(reply)}
-        yield _event("message_delta", {"delta": delta, "usage": _usage(usage)}), False
+        delta = {
+            "stop_reason": answers.stop_reason(reply),
+            "stop_sequence": reply.stopped,
+            **answers.ending(ask, reply),
+        }
+        fields = {"delta": delta, "usage": answers.usage_of(ask, usage)}
+        if "context_management" in delta:
+            fields["context_management"] = delta.pop("context_management")
+        yield _event("message_delta", fields), False
         yield _event("message_stop", {}), False
 
-    def content_events(self, ask: Ask, reply: Reply) -> int:  # noqa: ARG002
+    def content_events(self, ask: Ask, reply: Reply) -> int:
         """Text and thinking deltas, starts of tool calls and pieces of their input."""
+        if ask.own.counting:
+            return 1
         return sum(
-            (block["type"] == "tool_use") + sum(one["type"] != "signature_delta" for one in deltas)
-            for block, deltas in _blocks(reply)
+            (block["type"] == "tool_use") + sum(map(answers.is_content, deltas))
+            for block, deltas in answers.blocks(ask, reply)
         )
 
     def error_event(self, failure: Failure) -> bytes:
@@ -340,109 +390,6 @@ class Anthropic:
         )
 
 
-def _ask(body: wire.Body) -> Ask:
-    tools = tuple(
-        Tool(one["name"], one["input_schema"]) for one in body.tools or () if "input_schema" in one
-    )
-    choice = body.tool_choice
-    last = body.messages[-1]
-    schema = None
-    if body.output_config is not UNSET and body.output_config.format is not None:
-        schema = body.output_config.format.schema
-    thinks = isinstance(body.thinking, wire.ThinkingEnabled | wire.ThinkingAdaptive)
-    return Ask(
-        model=body.model,
-        stream=body.stream is True,
-        tools=tools,
-        forced=choice.name if isinstance(choice, wire.ChoiceTool) else None,
-        required=isinstance(choice, wire.ChoiceAny),
-        tools_off=isinstance(choice, wire.ChoiceNone),
-        parallel=getattr(choice, "disable_parallel_tool_use", None) is not True,
-        max_tokens=body.max_tokens,
-        prompt=_prompt(last),
-        json_schema=schema,
-        thinks=thinks,
-        writes_cache=True,
-    )
-
-
-def _prompt(message: wire.Message) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    if any(isinstance(one, wire.ToolResult) for one in message.content):
-        return ""
-    return " ".join(one.text for one in message.content if isinstance(one, wire.Text))
-
-
-def _input(arguments: str) -> Any:
-    try:
-        return msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return {"_raw": arguments}
-
-
-def _stop(reply: Reply) -> str:
-    return _FINISH.get(reply.finish, reply.finish)
-
-
-def _details(reply: Reply) -> dict[str, Any]:
-    if _stop(reply) != "refusal":
-        return {}
-    details = {"type": "refusal", "category": "general_harms", "explanation": None}
-    return {"stop_details": details}
-
-
-def _message(reply: Reply, content: list[Any], usage: Usage, *, done: bool) -> dict[str, Any]:
-    return {
-        "model": reply.model,
-        "id": f"msg_{reply.id}",
-        "type": "message",
-        "role": "assistant",
-        "content": content,
-        "stop_reason": _stop(reply) if done else None,
-        "stop_sequence": None,
-        **(_details(reply) if done else {}),
-        "usage": {
-            **_usage(usage),
-            "cache_creation": {
-                "ephemeral_5m_input_tokens": usage.cache_write,
-                "ephemeral_1h_input_tokens": 0,
-            },
-            "service_tier": "standard",
-        },
-    }
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    """Anthropic counts cached tokens beside `input_tokens`, not within."""
-    found: dict[str, Any] = {
-        "input_tokens": usage.input - usage.cached - usage.cache_write,
-        "cache_creation_input_tokens": usage.cache_write,
-        "cache_read_input_tokens": usage.cached,
-        "output_tokens": usage.output,
-    }
-    if usage.reasoning:
-        found["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
-    return found
-
-
 def _event(kind: str, fields: dict[str, Any]) -> bytes:
     data = msgspec.json.encode({"type": kind, **fields})
     return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def _blocks(reply: Reply) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Each content block as it starts, and its deltas."""
-    if reply.thinking:
-        deltas = [{"type": "thinking_delta", "thinking": one} for one in reply.thinking]
-        deltas.append({"type": "signature_delta", "signature": _SIGNATURE})
-        yield {"type": "thinking", "thinking": "", "signature": ""}, deltas
-    if reply.pieces:
-        deltas = [{"type": "text_delta", "text": one} for one in reply.pieces]
-        yield {"type": "text", "text": ""}, deltas
-    for call in reply.calls:
-        text = call.arguments
-        pieces = ["", *(text[n : n + _PIECE] for n in range(0, len(text), _PIECE))]
-        deltas = [{"type": "input_json_delta", "partial_json": one} for one in pieces]
-        block = {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.name, "input": {}}
-        yield block, deltas

@@ -189,6 +189,7 @@ class ServerToolUse(_Strict, tag_field="type", tag="server_tool_use"):
         "code_execution",
         "bash_code_execution",
         "text_editor_code_execution",
+        "advisor",
         "tool_search_tool_regex",
         "tool_search_tool_bm25",
     ]
@@ -230,6 +231,29 @@ class ToolSearchResult(_ServerResult, tag_field="type", tag="tool_search_tool_re
     """Of tool search."""
 
 
+class AdvisorResult(_ServerResult, tag_field="type", tag="advisor_tool_result"):
+    """Of a stronger model (beta)."""
+
+
+class McpToolUse(_Strict, tag_field="type", tag="mcp_tool_use"):
+    """A call of an MCP server's tool, handed back (beta)."""
+
+    id: str
+    input: dict[str, Any]
+    name: str
+    server_name: str
+    cache_control: CacheControl | None = None
+
+
+class McpToolResult(_Strict, tag_field="type", tag="mcp_tool_result"):
+    """Of an MCP server's tool (beta)."""
+
+    tool_use_id: str
+    content: str | list[Text] | UnsetType = UNSET
+    is_error: bool | UnsetType = UNSET
+    cache_control: CacheControl | None = None
+
+
 class ContainerUpload(_Strict, tag_field="type", tag="container_upload"):
     """A file for the container."""
 
@@ -253,6 +277,9 @@ Block = (
     | BashResult
     | EditorResult
     | ToolSearchResult
+    | AdvisorResult
+    | McpToolUse
+    | McpToolResult
     | ContainerUpload
 )
 
@@ -275,6 +302,12 @@ class Diagnostics(_Strict):
     """For finding cache misses."""
 
     previous_message_id: str | None = None
+
+
+class ContextManagement(_Strict):
+    """What to drop of a long conversation."""
+
+    edits: list[dict[str, Any]] | UnsetType = UNSET
 
 
 class Metadata(_Strict):
@@ -416,12 +449,33 @@ class WebTool(ServerTool):
     response_inclusion: Literal["full", "excluded"] | UnsetType = UNSET
 
 
+class AdvisorTool(ServerTool, kw_only=True):
+    """A stronger model to ask (beta)."""
+
+    model: str
+    caching: CacheControl | None = None
+    max_tokens: int | None = None
+    max_uses: int | None = None
+
+
+class McpToolset(_Strict):
+    """The tools of an MCP server (beta)."""
+
+    type: Literal["mcp_toolset"]
+    mcp_server_name: str
+    cache_control: CacheControl | None = None
+    configs: dict[str, Any] | None = None
+    default_config: dict[str, Any] | UnsetType = UNSET
+
+
 TOOLS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("bash_", ExampleTool),
     ("memory_", ExampleTool),
     ("text_editor_", ExampleTool),
     ("code_execution_", ServerTool),
     ("tool_search_tool_", ServerTool),
+    ("advisor_", AdvisorTool),
+    ("mcp_toolset", McpToolset),
     ("browser_toolset_", Toolset),
     ("computer_toolset_", Toolset),
     ("web_search_", WebTool),
@@ -460,6 +514,38 @@ class Body(_Strict):
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | UnsetType = UNSET
     user_profile_id: str | UnsetType = UNSET
     workspace_id: str | UnsetType = UNSET
+    context_management: ContextManagement | None = None
+    """Beta `context-management-2025-06-27`."""
+    mcp_servers: list[dict[str, Any]] | UnsetType = UNSET
+    """Beta `mcp-client-2025-11-20`."""
+
+
+class CountBody(_Strict):
+    """The whole body of `POST /v1/messages/count_tokens`."""
+
+    messages: list[Message]
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    cache_control: CacheControl | None = None
+    output_config: OutputConfig | UnsetType = UNSET
+    speed: Literal["fast", "standard"] | None = None
+    system: str | list[Text] | UnsetType = UNSET
+    thinking: (
+        ThinkingEnabled | ThinkingDisabled | ThinkingBetweenTools | ThinkingAdaptive | UnsetType
+    ) = UNSET
+    tool_choice: ChoiceAuto | ChoiceAny | ChoiceTool | ChoiceNone | UnsetType = UNSET
+    tools: list[dict[str, Any]] | UnsetType = UNSET
+    user_profile_id: str | UnsetType = UNSET
+    workspace_id: str | UnsetType = UNSET
+    context_management: ContextManagement | None = None
+    mcp_servers: list[dict[str, Any]] | UnsetType = UNSET
+
+    def whole(self) -> Body:
+        """The request whose tokens are counted; it may write all that a budget allows for."""
+        thinking = self.thinking
+        budget = thinking.budget_tokens if isinstance(thinking, ThinkingEnabled) else 0
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        return Body(max_tokens=budget + 1, **given)
 
 
 BODY = msgspec.json.Decoder(Body)
+COUNT_BODY = msgspec.json.Decoder(CountBody)

@@ -9,6 +9,8 @@ from msgspec import UNSET
 
 from extproc.simulator import anthropic_request as wire
 from extproc.simulator import problems
+from extproc.simulator.anthropic_limits import broken_content, broken_format, broken_thinking
+from extproc.simulator.anthropic_prompt import blocks_of, marks
 
 _OUTPUT_CAPS = (
     (r"claude-3-(opus|sonnet|haiku)", 4096),
@@ -32,17 +34,29 @@ def output_cap(model: str) -> int:
     return next((cap for pattern, cap in _OUTPUT_CAPS if re.match(pattern, model)), 128000)
 
 
-def broken_rule(body: wire.Body, raw: bytes, version: str) -> str | None:
+def broken_rule(body: wire.Body, version: str, betas: str) -> str | None:
     """The message of the first rule that the request breaks under that API version."""
     return (
         (_since_2026(body) if version >= "2026" else None)
+        or _betas(body, betas)
         or _messages(body)
         or _pairs(body)
         or _tools(body)
         or _sampling(body)
-        or _thinking(body)
-        or _marks(body, raw)
+        or broken_thinking(body, betas)
+        or broken_content(body)
+        or broken_format(body)
+        or _marks(body)
     )
+
+
+def _betas(body: wire.Body, betas: str) -> str | None:
+    """Fields that only a header of `anthropic-beta` brings."""
+    if body.context_management is not None and "context-management-" not in betas:
+        return "context_management: Extra inputs are not permitted"
+    if body.mcp_servers is not UNSET and "mcp-client-" not in betas:
+        return "mcp_servers: Extra inputs are not permitted"
+    return None
 
 
 def _since_2026(body: wire.Body) -> str | None:
@@ -51,16 +65,12 @@ def _since_2026(body: wire.Body) -> str | None:
         if getattr(body, name) is not UNSET:
             return f"{name}: Extra inputs are not permitted"
     for n, message in enumerate(body.messages):
-        for k, block in enumerate(_blocks(message)):
+        for k, block in enumerate(blocks_of(message)):
             if isinstance(block, wire.Document) and message.role == "assistant":
                 return f"messages.{n}.content.{k}: `document` blocks are not permitted here"
             if isinstance(block, wire.Text) and block.citations and message.role == "user":
                 return f"messages.{n}.content.{k}.text.citations: citations are not permitted here"
     return None
-
-
-def _blocks(message: wire.Message) -> list[wire.Block]:
-    return [] if isinstance(message.content, str) else message.content
 
 
 def _messages(body: wire.Body) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one rule a line
@@ -77,7 +87,7 @@ def _messages(body: wire.Body) -> str | None:  # noqa: C901, PLR0911, PLR0912 - 
             )
         if isinstance(message.content, str) and not message.content.strip() and n != last:
             return "messages: text content blocks must contain non-whitespace text"
-        for k, block in enumerate(_blocks(message)):
+        for k, block in enumerate(blocks_of(message)):
             if isinstance(block, wire.Text):
                 if not block.text:
                     return "messages: text content blocks must be non-empty"
@@ -97,7 +107,7 @@ def _messages(body: wire.Body) -> str | None:  # noqa: C901, PLR0911, PLR0912 - 
                 "end with a user message."
             )
         text = final.content if isinstance(final.content, str) else ""
-        blocks = _blocks(final)
+        blocks = blocks_of(final)
         if blocks and isinstance(blocks[-1], wire.Text):
             text = blocks[-1].text
         if text != text.rstrip():
@@ -136,9 +146,9 @@ def _merged(messages: list[wire.Message]) -> list[list[wire.Block]]:
     role = ""
     for message in messages:
         if message.role == role:
-            merged[-1] = merged[-1] + _blocks(message)
+            merged[-1] = merged[-1] + blocks_of(message)
         else:
-            merged.append(list(_blocks(message)))
+            merged.append(list(blocks_of(message)))
         role = message.role
     return merged
 
@@ -207,33 +217,16 @@ def _sampling(body: wire.Body) -> str | None:
     return None
 
 
-def _thinking(body: wire.Body) -> str | None:
-    if not isinstance(body.thinking, wire.ThinkingEnabled):
-        return None
-    if body.thinking.budget_tokens >= body.max_tokens:
+def _marks(body: wire.Body) -> str | None:
+    given = marks(body)
+    if len(given) > _CACHE_MARKS:
         return (
-            "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our "
-            "documentation at https://docs.claude.com/en/docs/build-with-claude/"
-            "extended-thinking#max-tokens-and-context-window-size"
+            f"A maximum of {_CACHE_MARKS} blocks with cache_control may be provided. Found "
+            f"{len(given)}."
         )
-    if body.temperature is not UNSET and body.temperature != 1:
-        return "`temperature` may only be set to 1 when thinking is enabled."
-    if isinstance(body.tool_choice, wire.ChoiceAny | wire.ChoiceTool):
-        return "Thinking may not be enabled when tool_choice forces tool use."
-    return None
-
-
-def _marks(body: wire.Body, raw: bytes) -> str | None:
-    if raw.count(b'"cache_control"') <= _CACHE_MARKS:
-        return None
-    marked = [one for one in (body.system or ()) if isinstance(one, wire.Text)]
-    count = sum(one.cache_control is not None for one in marked)
-    count += sum(one.get("cache_control") is not None for one in body.tools or ())
-    for message in body.messages:
-        for block in _blocks(message):
-            count += getattr(block, "cache_control", None) is not None
-    if count > _CACHE_MARKS:
+    if "5m" in given and "1h" in given[given.index("5m") :]:
         return (
-            f"A maximum of {_CACHE_MARKS} blocks with cache_control may be provided. Found {count}."
+            "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. "
+            "Note that blocks are processed in the following order: `tools`, `system`, `messages`."
         )
     return None

@@ -1,4 +1,4 @@
-"""What the three wire formats share: what was asked, what is replied, and the dialect's door.
+"""What the wire formats share: what was asked, what is replied, and the dialect's door.
 
 Values here know no provider. A dialect turns a body into an `Ask`, and a `Reply` into bytes.
 """
@@ -16,6 +16,17 @@ class Tool(msgspec.Struct, frozen=True):
 
     name: str
     schema: Any = None
+    custom: bool = False
+    """Takes free text instead of arguments (OpenAI)."""
+
+
+class PromptCache(msgspec.Struct, frozen=True):
+    """Tokens of the prompt that were read from the cache, and written to it for five minutes and
+    for an hour."""
+
+    read: int = 0
+    write: int = 0
+    write_1h: int = 0
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +60,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     writes_cache: bool = False
     """The provider bills what it writes to its cache (Anthropic)."""
+    prompt_cache: PromptCache | None = None
+    """What the provider's prompt cache did, where the request says what to cache; else drawn."""
+    stops: tuple[str, ...] = ()
+    """The text ends before the first of these."""
+    silent: bool = False
+    """Nothing is written (embeddings): no output tokens."""
+    free: bool = False
+    """Nothing is billed (counting tokens)."""
+    own: Any = None
+    """What only the dialect knows of the request."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -60,6 +81,12 @@ class Usage(msgspec.Struct, frozen=True):
     cached: int = 0
     cache_write: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
+    """The part of `cache_write` that is kept for an hour."""
+    audio_input: int = 0
+    """The part of `input` that was sound."""
+    audio_output: int = 0
+    """The part of `output` that is sound."""
 
     def after(self, sent: int, total: int) -> Usage:
         """What is billed when `sent` of `total` content events have left. Nothing before the
@@ -70,7 +97,14 @@ class Usage(msgspec.Struct, frozen=True):
             return self
         visible = (self.output - self.reasoning) * sent // total
         return Usage(
-            self.input, self.reasoning + visible, self.cached, self.cache_write, self.reasoning
+            self.input,
+            self.reasoning + visible,
+            self.cached,
+            self.cache_write,
+            self.reasoning,
+            self.cache_write_1h,
+            self.audio_input,
+            self.audio_output * sent // total,
         )
 
 
@@ -78,11 +112,12 @@ NOTHING = Usage(0, 0)
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One tool call of a reply. `arguments` is JSON text."""
+    """One tool call of a reply. `arguments` is JSON text; of a custom tool, any text."""
 
     id: str
     name: str
     arguments: str
+    custom: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,12 +135,17 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """`stop`, `length`, `tool_calls`, `content_filter`, `refusal`, or a provider's own word."""
     usage: Usage | None
     """None: the provider reports none (some self-hosted servers)."""
+    stopped: str | None = None
+    """Which of the request's stop sequences ended the text."""
 
     @property
     def text(self) -> str:
         """The whole text."""
         return "".join(self.pieces)
 
+
+NEXT = b'"@next"'
+"""Stands in an error event for the number of events before it."""
 
 Frame = tuple[bytes, bool]
 """Bytes of one event of a stream, and whether it is a content event."""

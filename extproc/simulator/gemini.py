@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,9 +9,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from extproc.simulator import gemini_answer, gemini_methods, problems
 from extproc.simulator import gemini_request as wire
-from extproc.simulator import problems
-from extproc.simulator.chat import Ask, Failure, Frame, RejectedError, Reply, Tool, Usage
+from extproc.simulator.chat import Ask, Failure, Frame, PromptCache, RejectedError, Reply, Tool
 from extproc.simulator.gemini_rules import broken_rule
 
 MODELS = (
@@ -22,10 +21,13 @@ MODELS = (
     "gemini-2.5-pro",
     "gemini-3-flash-preview",
     "gemini-3-pro-preview",
+    "gemini-embedding-001",
 )
 BODY_LIMIT = 20 * 1024 * 1024
 """Bytes of a request with everything inline, by the API's documentation."""
-_PATH = re.compile(r"/models/([^/:]+):")
+_CACHED = 4096
+"""Tokens of any cached content."""
+_PATH = re.compile(r"/models/([^/:]+):(\w+)")
 
 # kind: HTTP status, google.rpc code, message
 _ERRORS: dict[str, tuple[int, str, str]] = {
@@ -95,24 +97,12 @@ _ERRORS: dict[str, tuple[int, str, str]] = {
         "Deadline expired before operation could complete.",
     ),
 }
-_FINISH = {
-    "stop": "STOP",
-    "length": "MAX_TOKENS",
-    "tool_calls": "STOP",
-    "content_filter": "SAFETY",
-    "refusal": "PROHIBITED_CONTENT",
-}
 _TYPES = {
     "float": "TYPE_FLOAT",
     "int": "TYPE_INT32",
     "str": "TYPE_STRING",
     "bool": "TYPE_BOOL",
 }
-_SIGNATURE = base64.b64encode(b"simulated-thought-signature").decode()
-_SAFETY = [
-    {"category": f"HARM_CATEGORY_{one}", "probability": "NEGLIGIBLE"}
-    for one in ("SEXUALLY_EXPLICIT", "HATE_SPEECH", "HARASSMENT", "DANGEROUS_CONTENT")
-]
 
 
 def _status_word(status: int) -> str:
@@ -175,6 +165,7 @@ class Gemini:
     """Gemini's side of the wire."""
 
     name = "gemini"
+    on_vertex = False
     keepalive = b": keep-alive\r\n\r\n"
 
     def authenticate(self, headers: Mapping[str, str], query: str) -> Failure | None:
@@ -199,19 +190,30 @@ class Gemini:
         if len(body) > BODY_LIMIT:
             raise RejectedError(self.error("too_large"))
         found = _PATH.search(path)
-        model = found[1] if found else ""
+        model, method = (found[1], found[2]) if found else ("", "")
         if re.search(r"gone|unknown|nonexistent|does-not-exist", model) or (
-            hosted and not re.match(r"gemini-|gemma-|learnlm-", model)
+            hosted
+            and not re.match(r"gemini-|gemma-|learnlm-|text-(multilingual-)?embedding-", model)
         ):
-            words = _ERRORS["model_not_found"][2].replace("gemini-gone", model)
-            raise RejectedError(Failure(404, body_of(404, "NOT_FOUND", words)))
-        asked = _decode(body)
-        wrong = broken_rule(asked, model)
+            raise RejectedError(self.no_model(model, path))
+        if method in gemini_methods.DECODERS:
+            other = _decode(body, gemini_methods.DECODERS[method], _KINDS[method])
+            made = gemini_methods.understood(other, model, method, on_vertex=self.on_vertex)
+            if isinstance(made, str):
+                raise rejected(made)
+            return made
+        asked = _decode(body, wire.BODY, wire.Body)
+        wrong = broken_rule(asked, model, on_vertex=self.on_vertex)
         if wrong is not None:
             raise rejected(*wrong)
-        stream = ":streamGenerateContent" in path
+        stream = method == "streamGenerateContent"
         sse = parse_qs(query).get("alt", [""])[0] == "sse"
-        return _ask(asked, model, stream=stream, sse=sse)
+        return _ask(asked, model, stream=stream, sse=sse, on_vertex=self.on_vertex)
+
+    def no_model(self, model: str, path: str) -> Failure:  # noqa: ARG002 - Vertex wants it
+        """404 for a model that is not there."""
+        words = _ERRORS["model_not_found"][2].replace("gemini-gone", model)
+        return Failure(404, body_of(404, "NOT_FOUND", words))
 
     def error(
         self,
@@ -236,39 +238,24 @@ class Gemini:
         return Failure(404, body_of(404, "NOT_FOUND", "Requested entity was not found."))
 
     def answer(self, ask: Ask, reply: Reply) -> bytes:
-        """A `GenerateContentResponse`."""
-        candidates = [
-            {**_candidate(_parts(reply), _finish(reply)), "index": n} for n in range(ask.choices)
-        ]
-        return msgspec.json.encode(_response(reply, candidates, reply.usage))
+        """A `GenerateContentResponse`, or what another method gives."""
+        if ask.silent:
+            return msgspec.json.encode(gemini_methods.answer(ask, reply))
+        return msgspec.json.encode(gemini_answer.whole(ask, reply))
 
     def frames(self, ask: Ask, reply: Reply) -> Iterator[Frame]:
-        """`GenerateContentResponse` events; the last has the finish reason. There is no other
-        terminal event."""
+        """`GenerateContentResponse` events."""
         total = self.content_events(ask, reply)
-        parts = list(_events(reply))
-        sent = 0
         before, between, after = (b"data: ", b"", b"\r\n\r\n") if ask.sse else (b"[", b",\r\n", b"")
-        for n, part in enumerate(parts):
-            for index in range(ask.choices):
-                sent += part is not None
-                last = n == len(parts) - 1
-                candidate = _candidate(
-                    [{"text": ""} if part is None else part], _finish(reply) if last else None
-                )
-                candidate["index"] = index
-                usage = reply.usage
-                if usage is not None and not (last and index == ask.choices - 1):
-                    usage = usage.after(max(sent, 1), total)
-                data = msgspec.json.encode(_response(reply, [candidate], usage))
-                yield before + data + after, part is not None
-                before = before if ask.sse else between
+        for response, content in gemini_answer.events(ask, reply, total):
+            yield before + msgspec.json.encode(response) + after, content
+            before = before if ask.sse else between
         if not ask.sse:
             yield b"]", False
 
     def content_events(self, ask: Ask, reply: Reply) -> int:
         """Text pieces, thoughts and whole calls, for each candidate."""
-        return ask.choices * (len(reply.thinking) + len(reply.pieces) + len(reply.calls))
+        return 1 if ask.silent else gemini_answer.count(ask, reply)
 
     def error_event(self, failure: Failure) -> bytes:
         """Google sends the status object as an event."""
@@ -297,7 +284,9 @@ class Gemini:
                 "description": "Simulated.",
                 "inputTokenLimit": 1048576,
                 "outputTokenLimit": 65536,
-                "supportedGenerationMethods": ["generateContent", "countTokens"],
+                "supportedGenerationMethods": ["generateContent", "countTokens"]
+                if name.startswith("gemini-") and "embedding" not in name
+                else ["embedContent", "batchEmbedContents"],
                 "temperature": 1,
                 "topP": 0.95,
                 "topK": 64,
@@ -312,15 +301,23 @@ class Gemini:
         return msgspec.json.encode(listed[0]) if listed else None
 
 
-def _decode(body: bytes) -> wire.Body:
+_KINDS: dict[str, Any] = {
+    "countTokens": gemini_methods.CountRequest,
+    "embedContent": gemini_methods.EmbedRequest,
+    "batchEmbedContents": gemini_methods.BatchRequest,
+    "predict": gemini_methods.PredictRequest,
+}
+
+
+def _decode(body: bytes, decoder: msgspec.json.Decoder[Any], kind: type[Any]) -> Any:
     try:
-        return problems.decode(wire.BODY, body)
+        return problems.decode(decoder, body)
     except problems.InvalidError as error:
         first = error
     if first.problem.kind == "unknown" and "_" in str(first.problem.path[-1]):
         document = wire.camel(first.document)
         try:
-            return problems.convert(document, wire.Body, ())
+            return problems.convert(document, kind, ())
         except problems.InvalidError as error:
             first = problems.InvalidError(error.problem, document)
     raise rejected(*complaint(first))
@@ -363,7 +360,7 @@ def _details(kind: str, retry_after: float | None) -> list[dict[str, Any]]:
     return details
 
 
-def _ask(asked: wire.Body, model: str, *, stream: bool, sse: bool) -> Ask:
+def _ask(asked: wire.Body, model: str, *, stream: bool, sse: bool, on_vertex: bool) -> Ask:
     config = asked.generation_config or wire.GenerationConfig()
     tools = tuple(
         Tool(one.name or "", one.parameters_json_schema or _plain(one.parameters))
@@ -376,6 +373,12 @@ def _ask(asked: wire.Body, model: str, *, stream: bool, sse: bool) -> Ask:
     thinking = config.thinking_config or wire.ThinkingConfig()
     last = (asked.contents or [wire.Content()])[-1].parts or []
     answered = any(part.function_response is not None for part in last)
+    prompt = "" if answered else " ".join(part.text for part in last if part.text)
+    searches = any(
+        tool.google_search is not None or tool.google_search_retrieval is not None
+        for tool in asked.tools or ()
+    )
+    reads = any(tool.url_context is not None for tool in asked.tools or ())
     return Ask(
         model=model,
         stream=stream,
@@ -385,96 +388,36 @@ def _ask(asked: wire.Body, model: str, *, stream: bool, sse: bool) -> Ask:
         tools_off=calling.mode == "NONE",
         max_tokens=config.max_output_tokens,
         choices=config.candidate_count or 1,
-        prompt="" if answered else " ".join(part.text for part in last if part.text),
+        prompt=prompt,
         json_schema=config.response_json_schema or _plain(config.response_schema),
         json_mode=config.response_mime_type == "application/json",
         thinks=thinking.include_thoughts is True,
         reasons=bool(re.match(r"gemini-(2\.5|[3-9])", model)) and thinking.thinking_budget != 0,
+        logprobs=config.response_logprobs is True,
+        stops=tuple(config.stop_sequences or ()),
+        prompt_cache=PromptCache(_CACHED) if asked.cached_content else None,
+        own=gemini_answer.Own(
+            alternatives=(config.logprobs or 0) if config.response_logprobs else None,
+            searches=searches,
+            reads_urls=reads,
+            modalities=tuple(sorted(_modalities(asked.contents or []))),
+            prompt=prompt,
+            on_vertex=on_vertex,
+        ),
     )
+
+
+def _modalities(contents: list[wire.Content]) -> set[str]:
+    """What the prompt is made of."""
+    found = {"TEXT"}
+    for content in contents:
+        for part in content.parts or ():
+            given = part.inline_data or part.file_data
+            kind = (given.mime_type or "") if given is not None else "text/plain"
+            name = kind.partition("/")[0].upper()
+            found.add(name if name in ("TEXT", "IMAGE", "AUDIO", "VIDEO") else "DOCUMENT")
+    return found
 
 
 def _plain(schema: wire.Schema | None) -> Any:
     return None if schema is None else msgspec.to_builtins(schema)
-
-
-def _parts(reply: Reply) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = []
-    if reply.thinking:
-        parts.append({"text": "".join(reply.thinking), "thought": True})
-    if reply.pieces:
-        parts.append({"text": reply.text})
-    return parts + _calls(reply)
-
-
-def _calls(reply: Reply) -> list[dict[str, Any]]:
-    """Gemini 3 signs the first call of a turn and wants the signature back."""
-    later = bool(re.match(r"gemini-[3-9]", reply.model))
-    found = []
-    for n, call in enumerate(reply.calls):
-        function: dict[str, Any] = {"name": call.name, "args": _args(call.arguments)}
-        if later:
-            function["id"] = call.id
-        part: dict[str, Any] = {"functionCall": function}
-        if later and n == 0:
-            part["thoughtSignature"] = _SIGNATURE
-        found.append(part)
-    return found
-
-
-def _args(arguments: str) -> Any:
-    try:
-        return msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return {"_raw": arguments}
-
-
-def _events(reply: Reply) -> Iterator[dict[str, Any] | None]:
-    """One part an event. The last event, which carries the finish reason, has no content of its
-    own when the text would be cut by it."""
-    for one in reply.thinking:
-        yield {"text": one, "thought": True}
-    for one in reply.pieces:
-        yield {"text": one}
-    yield from _calls(reply)
-    yield None
-
-
-def _finish(reply: Reply) -> str:
-    return _FINISH.get(reply.finish, reply.finish)
-
-
-def _candidate(parts: list[dict[str, Any]], finish: str | None) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}}
-    if finish is not None:
-        candidate["finishReason"] = finish
-        if finish in ("SAFETY", "PROHIBITED_CONTENT"):
-            candidate["safetyRatings"] = _SAFETY
-            if not any(part.get("text") or "functionCall" in part for part in parts):
-                del candidate["content"]
-    return candidate
-
-
-def _response(reply: Reply, candidates: list[Any], usage: Usage | None) -> dict[str, Any]:
-    body: dict[str, Any] = {"candidates": candidates}
-    if usage is not None:
-        body["usageMetadata"] = _usage(usage)
-    return body | {"modelVersion": reply.model, "responseId": reply.id}
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    """Gemini counts thoughts beside `candidatesTokenCount`, not within; zeros are left out."""
-    visible = usage.output - usage.reasoning
-    found: dict[str, Any] = {
-        "promptTokenCount": usage.input,
-        "candidatesTokenCount": visible,
-        "totalTokenCount": usage.input + usage.output,
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": usage.input}],
-    }
-    if usage.cached:
-        found["cachedContentTokenCount"] = usage.cached
-        found["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": usage.cached}]
-    if usage.reasoning:
-        found["thoughtsTokenCount"] = usage.reasoning
-    if not visible:
-        del found["candidatesTokenCount"]
-    return found

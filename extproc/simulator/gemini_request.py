@@ -12,18 +12,18 @@ from typing import Any, Literal
 import msgspec
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel", gc=False):
+class Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel", gc=False):
     """Takes no field that it does not name."""
 
 
-class MediaResolution(_Strict):
+class MediaResolution(Strict):
     """Resolution of one part."""
 
     level: str | None = None
     num_tokens: int | None = None
 
 
-class CodeExecutionResult(_Strict):
+class CodeExecutionResult(Strict):
     """What code gave."""
 
     outcome: str | None = None
@@ -31,7 +31,7 @@ class CodeExecutionResult(_Strict):
     id: str | None = None
 
 
-class ExecutableCode(_Strict):
+class ExecutableCode(Strict):
     """Code to run."""
 
     code: str | None = None
@@ -39,7 +39,7 @@ class ExecutableCode(_Strict):
     id: str | None = None
 
 
-class FileData(_Strict):
+class FileData(Strict):
     """A file by URI."""
 
     display_name: str | None = None
@@ -47,7 +47,7 @@ class FileData(_Strict):
     mime_type: str | None = None
 
 
-class Blob(_Strict):
+class Blob(Strict):
     """Bytes in base64."""
 
     data: str | None = None
@@ -55,7 +55,7 @@ class Blob(_Strict):
     mime_type: str | None = None
 
 
-class FunctionCall(_Strict):
+class FunctionCall(Strict):
     """A tool call, handed back."""
 
     id: str | None = None
@@ -63,18 +63,39 @@ class FunctionCall(_Strict):
     args: dict[str, Any] | None = None
 
 
-class FunctionResponse(_Strict):
+class ResponseBlob(Strict):
+    """Bytes of a tool's result, in base64."""
+
+    data: str | None = None
+    display_name: str | None = None
+    mime_type: str | None = None
+
+
+class ResponsePart(Strict):
+    """A file of a tool's result."""
+
+    inline_data: ResponseBlob | None = None
+    file_data: FileData | None = None
+    media_processing: dict[str, Any] | None = None
+    media_resolution: MediaResolution | None = None
+    video_metadata: dict[str, Any] | None = None
+    document_metadata: dict[str, Any] | None = None
+    spreadsheet_metadata: dict[str, Any] | None = None
+    audio_metadata: dict[str, Any] | None = None
+
+
+class FunctionResponse(Strict):
     """A tool's result."""
 
     id: str | None = None
     name: str | None = None
     response: dict[str, Any] | None = None
-    parts: list[dict[str, Any]] | None = None
+    parts: list[ResponsePart] | None = None
     scheduling: str | None = None
     will_continue: bool | None = None
 
 
-class ServerToolCall(_Strict):
+class ServerToolCall(Strict):
     """A call of the provider's own tool, handed back."""
 
     id: str | None = None
@@ -82,7 +103,7 @@ class ServerToolCall(_Strict):
     args: dict[str, Any] | None = None
 
 
-class ServerToolResponse(_Strict):
+class ServerToolResponse(Strict):
     """The result of the provider's own tool, handed back."""
 
     id: str | None = None
@@ -90,7 +111,7 @@ class ServerToolResponse(_Strict):
     response: dict[str, Any] | None = None
 
 
-class VideoMetadata(_Strict):
+class VideoMetadata(Strict):
     """Which part of a video."""
 
     start_offset: str | None = None
@@ -99,7 +120,7 @@ class VideoMetadata(_Strict):
     content_layers: list[str] | None = None
 
 
-class Part(_Strict):
+class Part(Strict):
     """A part. At most one of the data fields is set."""
 
     text: str | None = None
@@ -137,14 +158,14 @@ DATA_FIELDS = (
 )
 
 
-class Content(_Strict):
+class Content(Strict):
     """A turn."""
 
     parts: list[Part] | None = None
     role: str | None = None
 
 
-class Schema(_Strict):
+class Schema(Strict):
     """Gemini's own schema dialect. It knows no `additionalProperties`, `$ref` or `$defs`: JSON
     Schema goes into the `…JsonSchema` fields instead."""
 
@@ -191,7 +212,7 @@ class Schema(_Strict):
     ) = None
 
 
-class FunctionDeclaration(_Strict):
+class FunctionDeclaration(Strict):
     """A function."""
 
     name: str | None = None
@@ -203,7 +224,7 @@ class FunctionDeclaration(_Strict):
     behavior: Literal["UNSPECIFIED", "BLOCKING", "NON_BLOCKING"] | None = None
 
 
-class Tool(_Strict):
+class Tool(Strict):
     """Functions, or one of the provider's own tools."""
 
     function_declarations: list[FunctionDeclaration] | None = None
@@ -217,7 +238,7 @@ class Tool(_Strict):
     url_context: dict[str, Any] | None = None
 
 
-class FunctionCallingConfig(_Strict):
+class FunctionCallingConfig(Strict):
     """Whether to call."""
 
     mode: Literal["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"] | None = None
@@ -225,21 +246,21 @@ class FunctionCallingConfig(_Strict):
     stream_function_call_arguments: bool | None = None
 
 
-class LatLng(_Strict):
+class LatLng(Strict):
     """A place."""
 
     latitude: float | None = None
     longitude: float | None = None
 
 
-class RetrievalConfig(_Strict):
+class RetrievalConfig(Strict):
     """Where the user is."""
 
     lat_lng: LatLng | None = None
     language_code: str | None = None
 
 
-class ToolConfig(_Strict):
+class ToolConfig(Strict):
     """How tools are used."""
 
     function_calling_config: FunctionCallingConfig | None = None
@@ -247,7 +268,7 @@ class ToolConfig(_Strict):
     include_server_side_tool_invocations: bool | None = None
 
 
-class SafetySetting(_Strict):
+class SafetySetting(Strict):
     """A filter's threshold."""
 
     category: (
@@ -275,7 +296,7 @@ class SafetySetting(_Strict):
     ) = None
 
 
-class ThinkingConfig(_Strict):
+class ThinkingConfig(Strict):
     """How to think."""
 
     include_thoughts: bool | None = None
@@ -298,14 +319,14 @@ class ThinkingConfig(_Strict):
     ) = None
 
 
-class ImageConfig(_Strict):
+class ImageConfig(Strict):
     """How images are made."""
 
     aspect_ratio: str | None = None
     image_size: str | None = None
 
 
-class GenerationConfig(_Strict):
+class GenerationConfig(Strict):
     """How to generate."""
 
     candidate_count: int | None = None
@@ -336,7 +357,7 @@ class GenerationConfig(_Strict):
     audio_transcription_config: dict[str, Any] | None = None
 
 
-class Body(_Strict):
+class Body(Strict):
     """The whole body."""
 
     contents: list[Content] | None = None

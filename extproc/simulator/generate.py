@@ -11,11 +11,11 @@ import random
 import re
 import time
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 
 from extproc.simulator.chat import Ask, Call, Reply, Tool, Usage
+from extproc.simulator.schema_json import example
 from extproc.simulator.script import Figures, Script
 
 _WORDS = [
@@ -75,7 +75,6 @@ DEFAULT_EVENTS = 8
 _MAX_INPUT = 4000
 _MAX_OUTPUT = 400
 _MAX_REASONING = 600
-_DEPTH = 6
 
 
 class Model:
@@ -86,14 +85,17 @@ class Model:
 
     def reply(self, ask: Ask, script: Script) -> Reply:
         """Make up a reply as the script says, and where it is silent as the request invites."""
-        pieces, calls = self._content(ask, script)
-        thinking = self._thinking(ask, script)
+        pieces, calls = ((), ()) if ask.silent else self._content(ask, script)
+        thinking = () if ask.silent else self._thinking(ask, script)
         finish = script.finish or ("tool_calls" if calls else "stop")
         if ask.max_tokens is not None and script.text is None and script.events is None:
             kept = pieces[: ask.max_tokens]
             if len(kept) < len(pieces) and not script.finish:
                 finish = "length"
             pieces = kept
+        pieces, stopped = _stopped(pieces, ask.stops)
+        if stopped is not None:
+            calls, finish = (), script.finish or "stop"
         return Reply(
             id=f"{self._random.getrandbits(96):024x}",
             created=int(time.time()),
@@ -103,6 +105,7 @@ class Model:
             calls=calls,
             finish=finish,
             usage=self._usage(ask, script, finish),
+            stopped=stopped,
         )
 
     def identifier(self, digits: int) -> str:
@@ -113,6 +116,7 @@ class Model:
 
     def _content(self, ask: Ask, script: Script) -> tuple[tuple[str, ...], tuple[Call, ...]]:
         if script.tools is not None:
+            custom = {tool.name for tool in ask.tools if tool.custom}
             made = tuple(
                 Call(
                     one.id or self.identifier(24),
@@ -120,6 +124,7 @@ class Model:
                     one.arguments
                     if isinstance(one.arguments, str)
                     else msgspec.json.encode(one.arguments).decode(),
+                    one.name in custom,
                 )
                 for one in script.tools
             )
@@ -137,8 +142,9 @@ class Model:
                 return split(script.text, script.events)
             return tuple(re.findall(r"\s*\S+|\s+$", script.text))
         if (ask.json_mode or ask.json_schema is not None) and script.events is None:
-            value = self._value(ask.json_schema, "answer") if ask.json_schema else {"answer": "yes"}
-            return split(msgspec.json.encode(value).decode(), DEFAULT_EVENTS)
+            value = example(ask.json_schema) if ask.json_schema else {"answer": "yes"}
+            text = msgspec.json.encode(value).decode()
+            return split(text, min(DEFAULT_EVENTS, len(text)))
         count = DEFAULT_EVENTS if script.events is None else script.events
         start = self._random.randrange(len(_WORDS))
         words = [_WORDS[(start + n) % len(_WORDS)] for n in range(count)]
@@ -164,41 +170,12 @@ class Model:
         return named if ask.parallel else named[:1]
 
     def _call(self, tool: Tool) -> Call:
-        value = self._value(tool.schema, tool.name) if isinstance(tool.schema, dict) else {}
+        if tool.custom:
+            return Call(self.identifier(24), tool.name, 'print("naïve")', custom=True)
+        value = example(tool.schema, tool.name) if isinstance(tool.schema, dict) else {}
         if not isinstance(value, dict):
             value = {}
         return Call(self.identifier(24), tool.name, msgspec.json.encode(value).decode())
-
-    def _value(  # noqa: C901, PLR0911 - one return for each type
-        self, schema: Any, name: str, depth: int = 0
-    ) -> Any:
-        """A value that fits the JSON Schema, as far as a schema can be read in a few lines."""
-        if not isinstance(schema, dict) or depth > _DEPTH:
-            return "x"
-        if "const" in schema:
-            return schema["const"]
-        if schema.get("enum"):
-            return self._random.choice(schema["enum"])
-        for key in ("anyOf", "oneOf", "allOf"):
-            if schema.get(key):
-                return self._value(schema[key][0], name, depth + 1)
-        kind = schema.get("type")
-        kind = str(kind[0] if isinstance(kind, list) and kind else kind).lower()
-        if kind == "object" or (kind == "none" and "properties" in schema):
-            properties = schema.get("properties") or {}
-            wanted = schema.get("required") or list(properties)
-            return {key: self._value(properties.get(key), key, depth + 1) for key in wanted}
-        if kind == "array":
-            return [self._value(schema.get("items"), name, depth + 1)]
-        if kind == "integer":
-            return int(schema.get("minimum", self._random.randrange(1, 100)))
-        if kind == "number":
-            return schema.get("minimum", self._random.randrange(1, 1000) / 8)
-        if kind == "boolean":
-            return self._random.random() < 0.5  # noqa: PLR2004 - a coin
-        if kind == "null":
-            return None
-        return f"{name} “{self._random.choice(_WORDS)}”"
 
     # usage
 
@@ -207,19 +184,35 @@ class Model:
             return None
         if isinstance(script.usage, Figures):
             one = script.usage
-            return Usage(one.input, one.output, one.cached, one.cache_write, one.reasoning)
+            return Usage(
+                one.input,
+                one.output,
+                one.cached,
+                one.cache_write,
+                one.reasoning,
+                one.cache_write_1h,
+                one.audio_input,
+                one.audio_output,
+            )
         draw = self._random.randrange
         entered = draw(5, _MAX_INPUT)
         cached = draw(entered) if draw(2) else 0
         written = draw(entered - cached) if ask.writes_cache and draw(2) else 0
+        hour = 0
+        if ask.prompt_cache is not None:
+            cached, hour = ask.prompt_cache.read, ask.prompt_cache.write_1h
+            written = ask.prompt_cache.write + hour
+            entered += cached + written
+        if ask.silent:
+            return Usage(entered, 0)
         output = draw(1, _MAX_OUTPUT)
         reasoning = draw(1, _MAX_REASONING) if ask.reasons or ask.thinks else 0
         if ask.max_tokens is not None:
             if finish == "length":
-                return Usage(entered, ask.max_tokens, cached, written, 0)
+                return Usage(entered, ask.max_tokens, cached, written, 0, hour)
             output = min(output, ask.max_tokens)
             reasoning = min(reasoning, ask.max_tokens - output)
-        return Usage(entered, output + reasoning, cached, written, reasoning)
+        return Usage(entered, output + reasoning, cached, written, reasoning, hour)
 
 
 def split(text: str, count: int) -> tuple[str, ...]:
@@ -232,6 +225,21 @@ def split(text: str, count: int) -> tuple[str, ...]:
         text += text
     edges = [len(text) * n // count for n in range(count + 1)]
     return tuple(text[a:b] for a, b in pairwise(edges))
+
+
+def _stopped(pieces: tuple[str, ...], stops: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """The pieces up to the first stop sequence, and that sequence."""
+    text = "".join(pieces)
+    found = [(text.index(one), one) for one in stops if one and one in text]
+    if not found:
+        return pieces, None
+    left, stop = min(found)
+    kept = []
+    for piece in pieces:
+        if left > 0:
+            kept.append(piece[:left])
+        left -= len(piece)
+    return tuple(kept), stop
 
 
 def _names(prompt: str, tool: str) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from extproc.simulator import problems
-from extproc.simulator.chat import Failure, RejectedError
 
 # kind: status, type, code, message
 ERRORS: dict[str, tuple[int, str, str | None, str]] = {
@@ -127,20 +126,13 @@ _ROLES = (
 )
 
 
-def body_of(
-    message: str, kind: str, param: str | None, code: str | int | None
-) -> dict[str, dict[str, str | int | None]]:
-    """OpenAI's error object."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+class Wrong(msgspec.Struct, frozen=True):
+    """A broken rule."""
 
-
-def rejected(message: str, param: str | None, code: str | None, *, hosted: bool) -> RejectedError:
-    """A 400 of either server."""
-    if hosted:
-        body = body_of(message, "invalid_request_error", param, code)
-    else:
-        body = body_of(message, "BadRequestError", param, 400)
-    return RejectedError(Failure(400, msgspec.json.encode(body)))
+    message: str
+    param: str | None = None
+    code: str | None = None
+    status: int = 400
 
 
 def _name(path: problems.Path) -> str:
@@ -202,38 +194,53 @@ def _range(problem: problems.Problem, name: str, value: Any) -> tuple[str, str]:
     )
 
 
-def complaint(error: problems.InvalidError) -> tuple[str, str | None, str | None]:
-    """OpenAI's message, param and code for a problem."""
+def complaint(error: problems.InvalidError) -> Wrong:
+    """OpenAI's words for a problem."""
     problem = error.problem
     name = _name(problem.path)
     value = problems.value_at(error.document, problem.path)
     match problem.kind:
         case "json":
-            return (
-                (
-                    "We could not parse the JSON body of your request. (HINT: This likely means "
-                    "you aren't using your HTTP library correctly. The OpenAI API expects a JSON "
-                    "payload, but what was sent was not valid JSON.)"
-                ),
-                None,
-                None,
+            return Wrong(
+                "We could not parse the JSON body of your request. (HINT: This likely means you "
+                "aren't using your HTTP library correctly. The OpenAI API expects a JSON payload, "
+                "but what was sent was not valid JSON.)"
             )
         case "unknown":
-            return f"Unknown parameter: '{name}'.", name, "unknown_parameter"
+            return Wrong(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
         case "missing":
-            return f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
+            return Wrong(
+                f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
+            )
         case "type":
-            return (
-                (
-                    f"Invalid type for '{name}': expected {_article(problem.expected)}, but got "
-                    f"{_article(problem.got) if problem.got != 'null' else 'null'} instead."
-                ),
+            got = _article(problem.got) if problem.got != "null" else "null"
+            return Wrong(
+                f"Invalid type for '{name}': expected {_article(problem.expected)}, but got {got} "
+                "instead.",
                 name,
                 "invalid_type",
             )
         case "range":
             message, code = _range(problem, name, value)
-            return message, name, code
+            return Wrong(message, name, code)
         case _:
-            known = _ROLES if problem.path[-1:] == ("role",) else ""
-            return f"Invalid value: '{problem.got}'.{known}", name, "invalid_value"
+            return _misplaced_image(error) or Wrong(
+                f"Invalid value: '{problem.got}'.{_ROLES if name.endswith('.role') else ''}",
+                name,
+                "invalid_value",
+            )
+
+
+def _misplaced_image(error: problems.InvalidError) -> Wrong | None:
+    """Images are for users to send; no other message of a chat takes them."""
+    path = error.problem.path
+    if error.problem.got != "image_url" or path[:1] != ("messages",):
+        return None
+    message = problems.value_at(error.document, path[:2])
+    role = message.get("role") if isinstance(message, dict) else None
+    return Wrong(
+        f"Invalid '{_name(path[:2])}'. Image URLs are only allowed for messages with role 'user', "
+        f"but this message with role '{role}' contains an image URL.",
+        _name(path[:2]),
+        "invalid_value",
+    )

@@ -17,53 +17,53 @@ Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+class Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     """Takes no field that it does not name."""
 
 
-class CacheBreakpoint(_Strict):
+class CacheBreakpoint(Strict):
     """Where a cached prefix ends."""
 
     mode: Literal["explicit"]
     ttl: Literal["30m", "12h"] | UnsetType = UNSET
 
 
-class TextPart(_Strict, tag_field="type", tag="text"):
+class TextPart(Strict, tag_field="type", tag="text"):
     """A text part."""
 
     text: str
     prompt_cache_breakpoint: CacheBreakpoint | UnsetType = UNSET
 
 
-class ImageURL(_Strict):
+class ImageURL(Strict):
     """An image by URL or data URL."""
 
     url: str
     detail: Literal["auto", "low", "high", "original"] | UnsetType = UNSET
 
 
-class ImagePart(_Strict, tag_field="type", tag="image_url"):
+class ImagePart(Strict, tag_field="type", tag="image_url"):
     """An image part."""
 
     image_url: ImageURL
     prompt_cache_breakpoint: CacheBreakpoint | UnsetType = UNSET
 
 
-class InputAudio(_Strict):
+class InputAudio(Strict):
     """Sound in base64."""
 
     data: str
     format: Literal["wav", "mp3"]
 
 
-class AudioPart(_Strict, tag_field="type", tag="input_audio"):
+class AudioPart(Strict, tag_field="type", tag="input_audio"):
     """A sound part."""
 
     input_audio: InputAudio
     prompt_cache_breakpoint: CacheBreakpoint | UnsetType = UNSET
 
 
-class FileRef(_Strict):
+class FileRef(Strict):
     """A file by id or in base64."""
 
     file_data: str | UnsetType = UNSET
@@ -71,14 +71,14 @@ class FileRef(_Strict):
     filename: str | UnsetType = UNSET
 
 
-class FilePart(_Strict, tag_field="type", tag="file"):
+class FilePart(Strict, tag_field="type", tag="file"):
     """A file part."""
 
     file: FileRef
     prompt_cache_breakpoint: CacheBreakpoint | UnsetType = UNSET
 
 
-class RefusalPart(_Strict, tag_field="type", tag="refusal"):
+class RefusalPart(Strict, tag_field="type", tag="refusal"):
     """The model's refusal, handed back."""
 
     refusal: str
@@ -87,62 +87,62 @@ class RefusalPart(_Strict, tag_field="type", tag="refusal"):
 Texts = str | list[TextPart]
 
 
-class Developer(_Strict, tag_field="role", tag="developer"):
+class Developer(Strict, tag_field="role", tag="developer"):
     """A developer message."""
 
     content: Texts
     name: str | UnsetType = UNSET
 
 
-class System(_Strict, tag_field="role", tag="system"):
+class System(Strict, tag_field="role", tag="system"):
     """A system message."""
 
     content: Texts
     name: str | UnsetType = UNSET
 
 
-class User(_Strict, tag_field="role", tag="user"):
+class User(Strict, tag_field="role", tag="user"):
     """A user message."""
 
     content: str | list[TextPart | ImagePart | AudioPart | FilePart]
     name: str | UnsetType = UNSET
 
 
-class FunctionText(_Strict):
+class FunctionText(Strict):
     """Name and arguments of a call."""
 
     name: str
     arguments: str
 
 
-class FunctionCall(_Strict, tag_field="type", tag="function"):
+class FunctionCall(Strict, tag_field="type", tag="function"):
     """A call of a function tool."""
 
     id: str
     function: FunctionText
 
 
-class CustomText(_Strict):
+class CustomText(Strict):
     """Name and input of a custom call."""
 
     name: str
     input: str
 
 
-class CustomCall(_Strict, tag_field="type", tag="custom"):
+class CustomCall(Strict, tag_field="type", tag="custom"):
     """A call of a custom tool."""
 
     id: str
     custom: CustomText
 
 
-class AudioRef(_Strict):
+class AudioRef(Strict):
     """An earlier spoken answer."""
 
     id: str
 
 
-class Assistant(_Strict, tag_field="role", tag="assistant"):
+class Assistant(Strict, tag_field="role", tag="assistant"):
     """The model's message, handed back."""
 
     content: str | list[TextPart | RefusalPart] | None = None
@@ -157,14 +157,14 @@ class Assistant(_Strict, tag_field="role", tag="assistant"):
     """Not in the reference, but taken: it is in every answer that is handed back."""
 
 
-class ToolMessage(_Strict, tag_field="role", tag="tool"):
+class ToolMessage(Strict, tag_field="role", tag="tool"):
     """A tool's result."""
 
     content: Texts
     tool_call_id: str
 
 
-class FunctionMessage(_Strict, tag_field="role", tag="function"):
+class FunctionMessage(Strict, tag_field="role", tag="function"):
     """A function's result, in the old way."""
 
     name: str
@@ -174,20 +174,20 @@ class FunctionMessage(_Strict, tag_field="role", tag="function"):
 Message = Developer | System | User | Assistant | ToolMessage | FunctionMessage
 
 
-class AudioOptions(_Strict):
+class AudioOptions(Strict):
     """How to speak."""
 
     format: Literal["wav", "aac", "mp3", "flac", "opus", "pcm16"]
     voice: str | AudioRef
 
 
-class FunctionName(_Strict):
+class FunctionName(Strict):
     """A function by name."""
 
     name: str
 
 
-class OldFunction(_Strict):
+class OldFunction(Strict):
     """A function, in the old way."""
 
     name: Name
@@ -195,44 +195,44 @@ class OldFunction(_Strict):
     parameters: dict[str, Any] | UnsetType = UNSET
 
 
-class ModerationMode(_Strict):
+class ModerationMode(Strict):
     """What moderation does."""
 
     mode: Literal["score", "block"]
 
 
-class ModerationPolicy(_Strict):
+class ModerationPolicy(Strict):
     """Moderation of each side."""
 
     input: ModerationMode | None = None
     output: ModerationMode | None = None
 
 
-class Moderation(_Strict):
+class Moderation(Strict):
     """Moderation with the answer."""
 
     model: str
     policy: ModerationPolicy | None = None
 
 
-class Prediction(_Strict, tag_field="type", tag="content"):
+class Prediction(Strict, tag_field="type", tag="content"):
     """The expected answer."""
 
     content: Texts
 
 
-class CacheOptions(_Strict):
+class CacheOptions(Strict):
     """How the prompt is cached."""
 
     mode: Literal["implicit", "explicit"] | UnsetType = UNSET
     ttl: Literal["30m"] | UnsetType = UNSET
 
 
-class TextFormat(_Strict, tag_field="type", tag="text"):
+class TextFormat(Strict, tag_field="type", tag="text"):
     """Plain text."""
 
 
-class SchemaText(_Strict):
+class SchemaText(Strict):
     """A named JSON Schema."""
 
     name: Name
@@ -241,49 +241,49 @@ class SchemaText(_Strict):
     strict: bool | None = None
 
 
-class SchemaFormat(_Strict, tag_field="type", tag="json_schema"):
+class SchemaFormat(Strict, tag_field="type", tag="json_schema"):
     """JSON that fits a schema."""
 
     json_schema: SchemaText
 
 
-class JSONFormat(_Strict, tag_field="type", tag="json_object"):
+class JSONFormat(Strict, tag_field="type", tag="json_object"):
     """Any JSON object."""
 
 
-class StreamOptions(_Strict):
+class StreamOptions(Strict):
     """How to stream."""
 
     include_usage: bool | UnsetType = UNSET
     include_obfuscation: bool | UnsetType = UNSET
 
 
-class AllowedTools(_Strict):
+class AllowedTools(Strict):
     """Some of the tools."""
 
     mode: Literal["auto", "required"]
     tools: list[dict[str, Any]]
 
 
-class AllowedChoice(_Strict, tag_field="type", tag="allowed_tools"):
+class AllowedChoice(Strict, tag_field="type", tag="allowed_tools"):
     """Choose among some of the tools."""
 
     allowed_tools: AllowedTools
 
 
-class FunctionChoice(_Strict, tag_field="type", tag="function"):
+class FunctionChoice(Strict, tag_field="type", tag="function"):
     """Choose this function."""
 
     function: FunctionName
 
 
-class CustomChoice(_Strict, tag_field="type", tag="custom"):
+class CustomChoice(Strict, tag_field="type", tag="custom"):
     """Choose this custom tool."""
 
     custom: FunctionName
 
 
-class FunctionDefinition(_Strict):
+class FunctionDefinition(Strict):
     """A function and its arguments."""
 
     name: Name
@@ -292,30 +292,30 @@ class FunctionDefinition(_Strict):
     strict: bool | None = None
 
 
-class FunctionTool(_Strict, tag_field="type", tag="function"):
+class FunctionTool(Strict, tag_field="type", tag="function"):
     """A function tool."""
 
     function: FunctionDefinition
 
 
-class Grammar(_Strict):
+class Grammar(Strict):
     """A grammar."""
 
     definition: str
     syntax: Literal["lark", "regex"]
 
 
-class TextInput(_Strict, tag_field="type", tag="text"):
+class TextInput(Strict, tag_field="type", tag="text"):
     """Free input."""
 
 
-class GrammarInput(_Strict, tag_field="type", tag="grammar"):
+class GrammarInput(Strict, tag_field="type", tag="grammar"):
     """Input that fits a grammar."""
 
     grammar: Grammar
 
 
-class CustomDefinition(_Strict):
+class CustomDefinition(Strict):
     """A custom tool."""
 
     name: Name
@@ -323,13 +323,13 @@ class CustomDefinition(_Strict):
     format: TextInput | GrammarInput | UnsetType = UNSET
 
 
-class CustomTool(_Strict, tag_field="type", tag="custom"):
+class CustomTool(Strict, tag_field="type", tag="custom"):
     """A custom tool."""
 
     custom: CustomDefinition
 
 
-class Place(_Strict):
+class Place(Strict):
     """Where the user is."""
 
     city: str | UnsetType = UNSET
@@ -338,13 +338,13 @@ class Place(_Strict):
     timezone: str | UnsetType = UNSET
 
 
-class UserLocation(_Strict, tag_field="type", tag="approximate"):
+class UserLocation(Strict, tag_field="type", tag="approximate"):
     """About where the user is."""
 
     approximate: Place
 
 
-class WebSearch(_Strict):
+class WebSearch(Strict):
     """Web search."""
 
     search_context_size: Literal["low", "medium", "high"] | UnsetType = UNSET
@@ -363,7 +363,7 @@ Metadata = Annotated[
 ]
 
 
-class Body(_Strict):
+class Body(Strict):
     """The whole body."""
 
     messages: list[Message]

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 from msgspec import UNSET
 
 from extproc.simulator import openai_request as wire
+from extproc.simulator.openai_content import broken_content
+from extproc.simulator.openai_errors import Wrong
+from extproc.simulator.openai_schema import strict_fault
 
 _REASONING = re.compile(r"^(o\d|gpt-(?:[5-9]|\d\d))")
+_FIRST = re.compile(r"^o1-(mini|preview)")
 _FOREIGN = re.compile(r"^(claude|gemini|gemma)-")
-
-
-class Wrong(msgspec.Struct, frozen=True):
-    """A broken rule."""
-
-    message: str
-    param: str | None
-    code: str | None = None
 
 
 def reasons(model: str) -> bool:
@@ -26,19 +21,21 @@ def reasons(model: str) -> bool:
     return bool(_REASONING.match(model)) and "chat" not in model
 
 
-def broken_rule(chat: wire.Body, body: bytes, *, hosted: bool) -> Wrong | None:
-    """The first rule that the request breaks."""
+def broken_rule(chat: wire.Body, body: bytes, *, hosted: bool, own: bool) -> Wrong | None:
+    """The first rule that the request breaks. `own`: the rules of OpenAI's own service hold, too,
+    which self-hosted and compatible servers do not have."""
     return (
-        _model(chat, hosted=hosted)
+        unknown_model(chat.model, hosted=hosted and own)
         or _messages(chat)
+        or broken_content(chat)
         or _tools(chat)
         or _options(chat)
-        or (_hosted_only(chat, body) if hosted else None)
+        or (_hosted_only(chat, body) if own else None)
     )
 
 
-def _model(chat: wire.Body, *, hosted: bool) -> Wrong | None:
-    name = chat.model
+def unknown_model(name: str, *, hosted: bool) -> Wrong | None:
+    """Whether there is no such model: its name says so, or is another vendor's."""
     if not name:
         return Wrong("you must provide a model parameter", None)
     if re.search(r"unknown|nonexistent|non-existent|does-not-exist", name) or (
@@ -48,6 +45,7 @@ def _model(chat: wire.Body, *, hosted: bool) -> Wrong | None:
             f"The model `{name}` does not exist or you do not have access to it.",
             None,
             "model_not_found",
+            404,
         )
     return None
 
@@ -148,13 +146,14 @@ def _parameters(function: wire.FunctionDefinition, position: int) -> Wrong | Non
             param,
             "invalid_function_parameters",
         )
-    if function.strict and schema.get("additionalProperties") is not False:
-        return Wrong(
-            f"Invalid schema for function '{function.name}': In context=(), "
-            "'additionalProperties' is required to be supplied and to be false.",
-            param,
-            "invalid_function_parameters",
-        )
+    if function.strict:
+        fault = strict_fault(schema)
+        if fault is not None:
+            return Wrong(
+                f"Invalid schema for function '{function.name}': {fault}",
+                param,
+                "invalid_function_parameters",
+            )
     return None
 
 
@@ -180,7 +179,7 @@ def _options(chat: wire.Body) -> Wrong | None:
 
 
 def _hosted_only(chat: wire.Body, body: bytes) -> Wrong | None:
-    """Rules of OpenAI's own service that self-hosted servers do not have."""
+    """Rules of OpenAI's own service that self-hosted and compatible servers do not have."""
     if chat.metadata and not chat.store:
         return Wrong("The 'metadata' parameter is only allowed when 'store' is enabled.", None)
     if isinstance(chat.response_format, wire.JSONFormat) and b"json" not in body.lower().replace(
@@ -191,14 +190,84 @@ def _hosted_only(chat: wire.Body, body: bytes) -> Wrong | None:
             "type 'json_object'.",
             "messages",
         )
-    if reasons(chat.model):
-        return _reasoning(chat)
+    return _roles(chat) or _format(chat) or _modalities(chat) or _reasoning(chat)
+
+
+def _unreasoning(chat: wire.Body) -> Wrong | None:
     if chat.reasoning_effort is not None:
         return Wrong("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort")
+    if chat.verbosity not in (None, "medium"):
+        return Wrong(
+            f"Unsupported value: 'verbosity' does not support '{chat.verbosity}' with this model. "
+            "Supported values are: 'medium'.",
+            "verbosity",
+            "unsupported_value",
+        )
+    return None
+
+
+def _format(chat: wire.Body) -> Wrong | None:
+    form = chat.response_format
+    if not isinstance(form, wire.SchemaFormat):
+        return None
+    text = form.json_schema
+    if text.schema is UNSET:
+        return Wrong(
+            "Missing required parameter: 'response_format.json_schema.schema'.",
+            "response_format.json_schema.schema",
+            "missing_required_parameter",
+        )
+    fault = strict_fault(text.schema) if text.strict else None
+    if fault is None:
+        return None
+    return Wrong(f"Invalid schema for response_format '{text.name}': {fault}", "response_format")
+
+
+def _roles(chat: wire.Body) -> Wrong | None:
+    """The first models that reasoned take no instructions."""
+    if not _FIRST.match(chat.model):
+        return None
+    for n, message in enumerate(chat.messages):
+        if isinstance(message, wire.System | wire.Developer):
+            role = "system" if isinstance(message, wire.System) else "developer"
+            return Wrong(
+                f"Unsupported value: 'messages[{n}].role' does not support '{role}' with this "
+                "model.",
+                f"messages[{n}].role",
+                "unsupported_value",
+            )
+    return None
+
+
+def _modalities(chat: wire.Body) -> Wrong | None:
+    """Search and sound are for the models made for them."""
+    if chat.web_search_options is not UNSET and "search" not in chat.model:
+        return Wrong("Web search options not supported with this model.", "web_search_options")
+    spoken = chat.modalities is not None and "audio" in chat.modalities
+    if not spoken:
+        return None
+    if "audio" not in chat.model:
+        return Wrong(
+            "Invalid value: 'audio'. This model does not support audio output.",
+            "modalities",
+            "unsupported_value",
+        )
+    if chat.audio is None:
+        return Wrong("Missing required parameter: 'audio'.", "audio", "missing_required_parameter")
+    if chat.stream and chat.audio.format != "pcm16":
+        return Wrong(
+            f"Unsupported value: 'audio.format' does not support '{chat.audio.format}' when "
+            "stream=true. Supported values are: 'pcm16'.",
+            "audio.format",
+            "unsupported_value",
+        )
     return None
 
 
 def _reasoning(chat: wire.Body) -> Wrong | None:
+    """What models that reason take, and what only they do."""
+    if not reasons(chat.model):
+        return _unreasoning(chat)
     if chat.max_tokens is not None:
         return Wrong(
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use "

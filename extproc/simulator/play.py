@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from extproc.simulator.chat import Dialect, Failure, Frame
+from extproc.simulator.chat import NEXT, Dialect, Failure, Frame
 from extproc.simulator.http import Connection, head
 from extproc.simulator.recorder import Record, Recorder
 from extproc.simulator.script import Script
@@ -108,6 +108,7 @@ class Player:
         self._held: Frame | None = None
         self._first_at = self._began + max(script.ttft, script.latency)
         self._sent = 0
+        self._frames = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiting = False
         self._slow = bytearray()
@@ -176,7 +177,7 @@ class Player:
 
     def _error_event(self) -> None:
         if self._plan.length is None:
-            self._write(self._error)
+            self._write(self._error.replace(NEXT, b"%d" % self._frames))
             self._finish("error")
         else:
             self._settle_reset()
@@ -196,7 +197,7 @@ class Player:
         if script.silence == "after_head":
             self._fall_silent()
             return
-        if script.comment_first and self._plan.length is None:
+        if script.comment_first and self._plan.length is None and self._keepalive:
             self._write(b": this is only a comment\n\n")
         self._ping()
         if self._plan.length is None:
@@ -255,6 +256,7 @@ class Player:
                 if self._sent == 1:
                     self._quiet()
             batch += b"%x\r\n%b\r\n" % (len(data), data)
+            self._frames += 1
             self._record.events = self._sent
             if content and self._sent == self._limit:
                 self._flush(batch)

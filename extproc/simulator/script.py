@@ -32,21 +32,30 @@ class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Exact usage in tokens. `input` includes `cached` and `cache_write`; `output` includes
-    `reasoning`."""
+    """Exact usage in tokens. `input` includes `cached` and `cache_write`, which includes
+    `cache_write_1h`; `output` includes `reasoning`."""
 
     input: Tokens
     output: Tokens
     cached: Tokens = 0
     cache_write: Tokens = 0
     reasoning: Tokens = 0
+    cache_write_1h: Tokens = 0
+    audio_input: Tokens = 0
+    """The part of `input` that was sound."""
+    audio_output: Tokens = 0
+    """The part of `output` that is sound."""
 
     def __post_init__(self) -> None:
         """Refuse figures whose parts exceed the whole."""
         if self.cached + self.cache_write > self.input:
             raise ValueError("cached and cache_write exceed input")
-        if self.reasoning > self.output:
-            raise ValueError("reasoning exceeds output")
+        if self.cache_write_1h > self.cache_write:
+            raise ValueError("cache_write_1h exceeds cache_write")
+        if self.reasoning + self.audio_output > self.output:
+            raise ValueError("reasoning and audio_output exceed output")
+        if self.audio_input > self.input:
+            raise ValueError("audio_input exceeds input")
 
 
 class Script(
@@ -70,6 +79,8 @@ class Script(
     usage: Figures | Literal["none"] | None = None
     model: str | None = None
     """Model name in the answer."""
+    server: Literal["openai", "azure", "deepseek", "groq", "openrouter"] | None = None
+    """Whose way of speaking OpenAI's format the answer has."""
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     error: str | dict[str, Any] | None = None
     """A kind of error, or the error body itself."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from extproc.simulator.anthropic import Anthropic
+from extproc.simulator.bedrock import Bedrock
 from extproc.simulator.chat import (
     KINDS,
     NOTHING,
@@ -19,14 +20,17 @@ from extproc.simulator.chat import (
     RejectedError,
     kind_of,
 )
+from extproc.simulator.cohere import Cohere
 from extproc.simulator.gemini import Gemini
 from extproc.simulator.generate import Model
 from extproc.simulator.http import Connection, Request, head
-from extproc.simulator.openai import OpenAI
+from extproc.simulator.openai_routes import SERVERS, endpoint_of, endpoints, spoken_by
 from extproc.simulator.play import Plan, Player, garbled
 from extproc.simulator.recorder import Record, Recorder
 from extproc.simulator.replay import Library, Recording
 from extproc.simulator.script import HEADER, PLAIN, Rules, Script, Turns, parse_config, parse_header
+from extproc.simulator.vertex import Vertex, VertexClaude
+from extproc.simulator.vertex import route as vertex_route
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -47,29 +51,43 @@ class Route(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-_OPENAI_CHAT = re.compile(r"(/[^/]+)*/chat/completions")
-_ANTHROPIC_CHAT = re.compile(r"(/[^/]+)*/messages")
-_GEMINI_CHAT = re.compile(r"(/[^/]+)*/models/[^/:]+:(generateContent|streamGenerateContent)")
+_CHATS = {
+    "anthropic": re.compile(r"(/[^/]+)*/messages(/count_tokens)?"),
+    "bedrock": re.compile(r"(/[^/]+)*/model/[^/]+/(converse|converse-stream|count-tokens)"),
+    "cohere": re.compile(r"(/[^/]+)*/v2/(chat|embed)"),
+    "gemini": re.compile(
+        r"(/[^/]+)*/models/[^/:]+:"
+        r"(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)"
+    ),
+}
 _MODELS = re.compile(r"(?P<base>(?:/[^/]+)*?)/models(?:/(?P<model>[^:]+))?")
 
 
 @lru_cache(maxsize=4096)
 def route_of(method: str, path: str, usual: str) -> Route:
     """Find the meaning of a path. `usual` is the dialect where the path does not tell."""
+    endpoint = endpoint_of(method, path, usual)
+    if endpoint is not None:
+        return Route("chat", endpoint)
     if method == "POST":
-        if _OPENAI_CHAT.fullmatch(path):
-            return Route("chat", "openai")
-        if _ANTHROPIC_CHAT.fullmatch(path):
-            return Route("chat", "anthropic")
-        if _GEMINI_CHAT.fullmatch(path):
-            return Route("chat", "gemini")
+        if "/publishers/" in path:
+            on_vertex = vertex_route(path)
+            return Route("chat" if on_vertex else "none", on_vertex or "vertex")
+        name = next((name for name, pattern in _CHATS.items() if pattern.fullmatch(path)), None)
+        if name is not None:
+            return Route("chat", name)
     elif method == "GET":
         found = _MODELS.fullmatch(path)
         if found is not None:
-            base = found["base"]
-            name = "openai" if "openai" in base else "gemini" if "v1beta" in base else usual
-            return Route("models", name, found["model"])
+            return Route("models", _lister(found["base"], usual), found["model"])
     return Route("none", "gemini" if "v1beta" in path else usual)
+
+
+def _lister(base: str, usual: str) -> str:
+    """Whose models are listed below that path."""
+    if usual in SERVERS or "openai" in base:
+        return usual if usual in SERVERS else "openai"
+    return "gemini" if "v1beta" in base else usual
 
 
 @dataclass(slots=True)
@@ -92,8 +110,10 @@ class Application:
     def __init__(self, ports: list[Port], seed: int, library: Library | None) -> None:
         self._ports = {port.name: port for port in ports}
         self._dialects: dict[str, Dialect] = {
-            one.name: one for one in (OpenAI(), Anthropic(), Gemini())
+            one.name: one
+            for one in (Anthropic(), Gemini(), Vertex(), VertexClaude(), Bedrock(), Cohere())
         }
+        self._dialects |= endpoints()
         self._model = Model(seed)
         self._turns = Turns()
         self._library = library
@@ -131,7 +151,7 @@ class Application:
         target = f"{request.path}?{request.query}" if request.query else request.path
         record = self.recorder.start(port.name, request.method, target, request.head, request.body)
         route = route_of(request.method, request.path, _usual(request, port))
-        record.dialect = route.dialect
+        record.dialect = self._dialects[route.dialect].name
         return Visit(connection, request, record, port, route, self._dialects[route.dialect])
 
     def _answer(self, visit: Visit) -> Plan:
@@ -149,6 +169,7 @@ class Application:
                 return _replayed(visit, found)
         ask = _understood(visit)
         visit.script = self._script(visit)
+        visit.dialect = self._dialects[spoken_by(visit.route.dialect, visit.script.server)]
         if _fails(visit.script):
             return self._error_plan(visit, _failure(visit))
         return self._models(visit) if ask is None else self._chat(visit, ask)
@@ -172,7 +193,7 @@ class Application:
         dialect, script, record = visit.dialect, visit.script, visit.record
         reply = self._model.reply(ask, script)
         events = dialect.content_events(ask, reply)
-        record.usage = reply.usage or NOTHING
+        record.usage = NOTHING if ask.free else reply.usage or NOTHING
         record.total = events if ask.stream else 1
         if not ask.stream:
             return _body_plan(visit, dialect.answer(ask, reply), events, reply.id)
@@ -254,6 +275,8 @@ def _usual(request: Request, port: Port) -> str:
     """The dialect that the request's headers speak, else the port's."""
     if "anthropic-version" in request.headers:
         return "anthropic"
+    if "api-key" in request.headers and request.path.startswith("/openai/"):
+        return "azure"
     return "gemini" if "x-goog-api-key" in request.headers else port.dialect
 
 

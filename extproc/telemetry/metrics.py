@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from extproc import __version__
-from extproc.records import RequestRecord
+from extproc.records import RequestRecord, Usage
 from extproc.telemetry import names
 from extproc.telemetry.series import Bounded, Counter, Family, Histogram
 
@@ -24,6 +24,10 @@ MODEL_CAP: Final = 200
 _BUNDLES: Final = 4096
 """Combinations whose series are kept at hand."""
 _FIRST_ERROR: Final = 400
+_BILLED: Final = {"count_tokens": (), "embeddings": ("input",)}
+"""Types of tokens that a provider bills for an operation; of every other one both."""
+_FREE: Final = frozenset(operation for operation, billed in _BILLED.items() if not billed)
+_BOTH: Final = ("input", "output")
 _LAG_WINDOW: Final = 15.0
 """Seconds; a scrape a minute apart may miss a peak, one every 15 or 30 seconds does not."""
 _SCOPE: Final = "tollgate"
@@ -83,7 +87,7 @@ class _Bundle:
     they cost nothing."""
     no_price: Counter
     no_usage: Counter
-    usage: tuple[Histogram, Histogram] | None
+    usage: tuple[Histogram, ...] | None
     durations: tuple[Histogram, Histogram] | None
     ttft: Histogram | None
     per_token: Histogram | None
@@ -231,7 +235,11 @@ class Telemetry:
                 whose = record.route, record.target, record.attribution.feature
                 bundle.cost = self._counter(names.COST, *whose)
             bundle.cost.value += cost.total
-        elif record.target is not None and record.status < _FIRST_ERROR:
+        elif (
+            record.target is not None
+            and record.status < _FIRST_ERROR
+            and record.operation not in _FREE
+        ):
             (bundle.no_usage if usage is None else bundle.no_price).value += 1
         if bundle.durations is not None:
             duration = max(0.0, record.duration)
@@ -252,12 +260,23 @@ class Telemetry:
         cached.value += usage.cached_input
         written.value += usage.cache_write
         reasoning.value += usage.reasoning
+        self._rare(record, usage)
         if bundle.usage is not None:
-            bundle.usage[0].add(usage.input)
-            bundle.usage[1].add(usage.output)
+            for histogram, tokens in zip(bundle.usage, (usage.input, usage.output), strict=False):
+                histogram.add(tokens)
             if record.ttft is not None and usage.output > 1 and bundle.per_token is not None:
                 rest = max(0.0, record.duration - record.ttft)
                 bundle.per_token.add(rest / (usage.output - 1))
+
+    def _rare(self, record: RequestRecord, usage: Usage) -> None:
+        """Kinds of tokens that few requests have: they take a series only where there are any."""
+        if not (usage.cache_write_1h or usage.audio_input or usage.audio_output):
+            return
+        whose = record.route, record.target, record.attribution.feature
+        guess = "true" if usage.estimated else "false"
+        for kind in ("cache_write_1h", "audio_input", "audio_output"):
+            if tokens := getattr(usage, kind):
+                self._counter(names.TOKENS, *whose, kind, guess).add(tokens)
 
     def _bundle(
         self, key: tuple[object, ...], record: RequestRecord, *, estimated: bool
@@ -308,8 +327,8 @@ class Telemetry:
             of(names.REQUEST_DURATION, *model, error),
         )
         if not estimated:
-            usage = names.TOKEN_USAGE
-            bundle.usage = (of(usage, *model, "input"), of(usage, *model, "output"))
+            billed = _BILLED.get(record.operation, _BOTH)
+            bundle.usage = tuple(of(names.TOKEN_USAGE, *model, kind) for kind in billed)
         if error is None:
             bundle.ttft = of(names.TIME_TO_FIRST_TOKEN, *model)
             bundle.per_token = of(names.TIME_PER_OUTPUT_TOKEN, *model)

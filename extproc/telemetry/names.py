@@ -118,7 +118,8 @@ TOKENS: Final = Metric(
     "tollgate.tokens",
     Kind.COUNTER,
     "{token}",
-    "Tokens, by kind. input holds cached_input and cache_write, output holds reasoning.",
+    "Tokens, by kind. input holds cached_input, cache_write (which holds cache_write_1h) and "
+    "audio_input, output holds reasoning and audio_output.",
     (ROUTE, TARGET, FEATURE, KIND, ESTIMATED),
 )
 COST: Final = Metric(

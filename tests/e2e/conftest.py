@@ -171,7 +171,7 @@ def running(
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
     """Start a gateway of one's own; stopped at the end."""
-    ports = free_ports(12)
+    ports = free_ports(24)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "run.log"
     command = [
@@ -180,8 +180,11 @@ def running(
         *("--admin", str(ports + 2), "--simulator", str(ports + 3), "--drain-timeout", "10"),
         *arguments,
     ]
-    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
-    clean = {name: value for name, value in os.environ.items() if name not in keys}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.endswith("_API_KEY") and not name.startswith("AWS_")
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**clean, **(env or {})})
     try:

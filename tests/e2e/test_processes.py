@@ -123,8 +123,8 @@ def tollgate(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_a_busy_port_is_named_in_one_line(tmp_path: Path) -> None:
-    first = free_ports(12)
-    usual = {"--port": 0, "--envoy-admin": 1, "--admin": 2, "--simulator": 3, "--tcp": 8}
+    first = free_ports(24)
+    usual = {"--port": 0, "--envoy-admin": 1, "--admin": 2, "--simulator": 3, "--tcp": 20}
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -145,7 +145,7 @@ def test_a_busy_port_is_named_in_one_line(tmp_path: Path) -> None:
 
 
 def test_two_workers_need_redis(tmp_path: Path) -> None:
-    first = free_ports(12)
+    first = free_ports(24)
     ports = ("--port", "--envoy-admin", "--admin", "--simulator")
     flags = [part for n, name in enumerate(ports) for part in (name, str(first + n))]
     folder = ("--folder", str(tmp_path))
@@ -242,6 +242,12 @@ def test_a_service_that_is_killed(orphan: Orphan) -> None:
     assert is_refusal(seen.status, json.loads(seen.body))
     listed = gateway.http.get(f"{gateway.url}/models")
     assert is_refusal(listed.status_code, listed.json())
+    # Anthropic's SDK is told in Anthropic's words.
+    for path in ("messages", "messages/count_tokens"):
+        told = gateway.http.post(f"{gateway.url}/{path}", json={"model": "llama"})
+        assert told.status_code == 503
+        error = told.json()
+        assert (error["type"], error["error"]["type"]) == ("error", "api_error")
     assert gateway.asked() == []
 
 

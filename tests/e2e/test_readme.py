@@ -88,11 +88,19 @@ def test_the_headers(fresh: Running) -> None:
     assert 0 < float(headers["x-tollgate-cost"]) < 1
 
 
-def test_the_python(fresh: Running) -> None:
-    (code,) = blocks("python")
+@pytest.mark.parametrize(
+    ("number", "said", "model", "asked"),
+    [
+        (0, "answer.choices[0].message.content", "answer.model", "claude-sonnet-4-5"),
+        (1, "message.content[0].text", "message.model", "gpt-4-turbo"),
+    ],
+    ids=["openai", "anthropic"],
+)
+def test_the_python(fresh: Running, number: int, said: str, model: str, asked: str) -> None:
+    code = blocks("python")[number]
     assert ADDRESS in code
     fresh.forget()
-    told = f"{code}\nassert answer.choices[0].message.content\nprint(answer.model)"
+    told = f"{code}\nassert {said}\nprint({model})"
     done = subprocess.run(
         [sys.executable, "-c", told.replace(ADDRESS, fresh.root)],
         capture_output=True,
@@ -102,7 +110,7 @@ def test_the_python(fresh: Running) -> None:
     )
     assert done.returncode == 0, done.stderr
     (sent,) = fresh.asked()
-    assert done.stdout.strip() == sent["model"] == "claude-sonnet-4-5"
+    assert done.stdout.strip() == sent["model"] == asked
 
 
 def test_the_targets_that_the_python_names(fresh: Running) -> None:

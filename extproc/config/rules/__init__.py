@@ -9,7 +9,16 @@ from typing import Final
 
 from extproc.config.configuration import Configuration
 from extproc.config.findings import Finding
-from extproc.config.rules import chains, clusters, edge, filters, levels, policies
+from extproc.config.rules import (
+    chains,
+    clusters,
+    edge,
+    embeddings,
+    filters,
+    levels,
+    policies,
+    signing,
+)
 
 Rule = Callable[[Configuration], Iterable[Finding]]
 
@@ -18,6 +27,8 @@ ALL: Final[tuple[Rule, ...]] = (
     *filters.RULES,
     *chains.RULES,
     *levels.RULES,
+    *signing.RULES,
     *clusters.RULES,
     *policies.RULES,
+    *embeddings.RULES,
 )

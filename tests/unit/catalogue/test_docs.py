@@ -10,21 +10,35 @@ PAGE = ROOT / "docs" / "catalogue.md"
 BEGIN, END = "<!-- models: generated -->\n", "<!-- end -->\n"
 
 
-def row(entry: dict[str, Any]) -> str:
-    change = entry.get("next")
-    note = f"from {change['from']}: {change['input']} / {change['output']}" if change else ""
+def notes(entry: dict[str, Any]) -> str:
+    found = []
     if long := entry.get("long"):
-        note = f"above {long['above']:,} input: {long['input']} / {long['output']}"
+        found.append(f"above {long['above']:,} input: {long['input']} / {long['output']}")
+    if change := entry.get("next"):
+        found.append(f"from {change['from']}: {change['input']} / {change['output']}")
+    if hour := entry.get("cache_write_1h"):
+        found.append(f"cached for an hour: {hour}")
+    if heard := entry.get("audio_input"):
+        spoken = entry.get("audio_output")
+        found.append(f"audio: {heard} / {spoken}" if spoken else f"audio: {heard}")
+    return "; ".join(found)
+
+
+def figure(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def row(entry: dict[str, Any]) -> str:
     cells = [
         ", ".join(f"`{name}`" for name in entry["match"]),
         entry["input"],
         entry["output"],
         entry.get("cached_input", "as input"),
         entry.get("cache_write", "as input"),
-        f"{entry['context_window']:,}",
-        f"{entry['output_cap']:,}",
+        figure(entry.get("context_window")),
+        figure(entry.get("output_cap")),
         str(entry["date"]),
-        note,
+        notes(entry),
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
 def test_a_table_in_another_file_is_named_by_that_file(tmp_path: Path) -> None:
     render(load(GOOD)).write_dir(tmp_path)
     table = tmp_path / "rds-target-claude.yaml"
-    table.write_text(table.read_text().replace("per_try_timeout: 10s", "per_try_timeout: 1s"))
+    table.write_text(table.read_text().replace("per_try_timeout: 10s", "per_try_timeout: 1s", 1))
     assert [(one.rule, one.file) for one in check(tmp_path)] == [("level-timeout", str(table))]
 
 

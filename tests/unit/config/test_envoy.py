@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from extproc.config import Gateway, RenderOptions, find_envoy, load, render
+from extproc.config import load
+from tests.unit.config.envoy import Envoy
 
 pytestmark = pytest.mark.e2e
 GATEWAY = Path(__file__).parents[3] / "envoy" / "gateway.yaml"
-WAIT = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-class Envoy:
-    """One Envoy on a rendered folder."""
-
-    def __init__(self, folder: Path, gateway: Gateway) -> None:
-        self.folder = folder
-        self.port, self.admin = free_port(), free_port()
-        self.bootstrap = self.write(gateway)
-        binary = find_envoy()
-        assert binary is not None
-        self._log = (folder / "envoy.log").open("w")
-        command = [str(binary), "--disable-hot-restart", "-l", "warn", "-c", str(self.bootstrap)]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
-
-    def write(self, gateway: Gateway) -> Path:
-        options = RenderOptions(
-            listen=f"127.0.0.1:{self.port}",
-            admin=f"127.0.0.1:{self.admin}",
-            extproc=[f"unix:{self.folder}/0.sock"],
-            access_log=str(self.folder / "access.log"),
-        )
-        return render(gateway, options).write_dir(self.folder)
-
-    def get(self, path: str) -> Any:
-        url = f"http://127.0.0.1:{self.admin}/{path}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.load(answer)
-
-    def stats(self) -> dict[str, int]:
-        found = self.get("stats?format=json&filter=listener_manager|rds|cluster_manager")["stats"]
-        return {one["name"]: one["value"] for one in found if "name" in one}
-
-    def wait(self, ready: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT
-        while True:
-            assert self._process.poll() is None, (self.folder / "envoy.log").read_text()
-            try:
-                if ready():
-                    return
-            except (OSError, KeyError):
-                pass
-            assert time.monotonic() < end, (self.folder / "envoy.log").read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(WAIT)
-        self._log.close()
 
 
 @pytest.fixture
 def envoy(tmp_path: Path) -> Iterator[Envoy]:
     one = Envoy(tmp_path, load(GATEWAY))
     try:
-        one.wait(lambda: one.stats()["listener_manager.workers_started"] == 1)
+        one.wait_for_workers()
         yield one
     finally:
         one.stop()

@@ -1,10 +1,10 @@
 """Every wrong configuration gives its message, and every rule has a wrong configuration.
 
 `tests/fixtures/bad/gateway` holds whole gateway.yaml files. `tests/fixtures/bad/envoy` holds
-single changes to what `tests/fixtures/good/gateway.yaml` renders to: a text that is replaced
-(up to another one with `until`, the first one after `after`), in the bootstrap or in one of the
-files of the rendered folder (`file`). The comments at the top of each are the findings it must
-give.
+single changes to what `tests/fixtures/good/gateway.yaml` renders to, or another file there
+(`base`): a text that is replaced (up to another one with `until`, the first one after `after`), in
+the bootstrap or in one of the files of the rendered folder (`file`). The comments at the top of
+each are the findings it must give.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from extproc.config.rule_names import RULES
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GATEWAY = sorted((FIXTURES / "bad" / "gateway").glob("*.yaml"))
 ENVOY = sorted((FIXTURES / "bad" / "envoy").glob("*.yaml"))
-GOOD = FIXTURES / "good" / "gateway.yaml"
 EXPECT = "# expect: "
-ELSEWHERE = {"unreadable", "no-bootstrap", "inline-routes"}
-"""Rules about what no text can show; their tests are in test_checking.py."""
+ELSEWHERE = {"unreadable", "no-bootstrap", "inline-routes", "key-file-alone"}
+"""Rules about what no text can show; their tests are in test_checking.py and
+test_rendering.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Change:
     after: str = ""
     until: str = ""
     file: str | None = None
+    base: str = "gateway"
+    """The file of `good/` that is rendered."""
 
     @classmethod
     def read(cls, path: Path) -> Change:
@@ -59,10 +61,12 @@ def expected(path: Path) -> list[str]:
 
 
 def findings_of(change: Change, folder: Path) -> list[Finding]:
-    rendered = render(load(GOOD), RenderOptions(extproc=["unix:/run/tollgate/0.sock"]))
+    gateway = load(FIXTURES / "good" / f"{change.base}.yaml")
+    rendered = render(gateway, RenderOptions(extproc=["unix:/run/tollgate/0.sock"]))
     if change.file is None:
         place = folder / "envoy.yaml"
-        place.write_text(change.apply(rendered.single()))
+        rendered.write_single(place)
+        place.write_text(change.apply(place.read_text()))
         found = check(place)
     else:
         rendered.write_dir(folder)
@@ -79,38 +83,44 @@ def short(finding: Finding, folder: Path) -> str:
     return f"{kind}{tail}: {finding.message}".replace(str(folder), "FOLDER")
 
 
-@pytest.fixture
-def no_envoy(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_envoy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Envoy's own words differ from version to version, and it takes time to ask it."""
-    monkeypatch.setenv("TOLLGATE_ENVOY", "/nonexistent")
+    if path.stem != "envoy":
+        monkeypatch.setenv("TOLLGATE_ENVOY", "/nonexistent")
+
+
+def is_shown(path: Path, findings: list[Finding]) -> bool:
+    """A fixture that has a rule's name breaks that rule."""
+    return path.stem not in RULES or path.stem in {one.rule for one in findings}
 
 
 @pytest.mark.parametrize("path", GATEWAY, ids=lambda path: path.stem)
 def test_wrong_gateway(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
-    if path.stem != "envoy":
-        monkeypatch.setenv("TOLLGATE_ENVOY", "/nonexistent")
-    assert [str(one) for one in check(path.name)] == expected(path)
+    without_envoy(path, monkeypatch)
+    findings = check(path.name)
+    assert [str(one) for one in findings] == expected(path)
+    assert is_shown(path, findings)
 
 
 @pytest.mark.parametrize("path", ENVOY, ids=lambda path: path.stem)
 def test_wrong_envoy(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if path.stem != "envoy":
-        monkeypatch.setenv("TOLLGATE_ENVOY", "/nonexistent")
-    assert [short(one, tmp_path) for one in findings_of(Change.read(path), tmp_path)] == expected(
-        path
-    )
+    without_envoy(path, monkeypatch)
+    findings = findings_of(Change.read(path), tmp_path)
+    assert [short(one, tmp_path) for one in findings] == expected(path)
+    assert is_shown(path, findings)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FIXTURES / "good").glob("*.yaml")), ids=lambda one: one.stem
+)
+def test_what_they_are_made_from_is_right(path: Path, tmp_path: Path) -> None:
+    assert check(path) == []
+    render(load(path)).write_dir(tmp_path)
+    assert check(tmp_path) == []
 
 
 def test_every_rule_has_a_wrong_configuration() -> None:
     names = {path.stem for path in [*GATEWAY, *ENVOY]}
     missing = [one for one in RULES if one not in names and one not in ELSEWHERE]
     assert missing == []
-
-
-@pytest.mark.usefixtures("no_envoy")
-def test_a_fixture_is_named_after_the_rule_it_breaks(tmp_path: Path) -> None:
-    for path in [*GATEWAY, *ENVOY]:
-        if path.stem in RULES and path.stem != "envoy":
-            found = check(path) if path in GATEWAY else findings_of(Change.read(path), tmp_path)
-            assert path.stem in {one.rule for one in found}, path

@@ -10,15 +10,34 @@ from typing import Any
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from extproc.dialects import Answer, Dialect, Failure, StreamReader, load
-from extproc.dialects.anthropic import Anthropic
-from extproc.dialects.gemini import Gemini
+from extproc.dialects import Dialect, Failure, Passed, StreamReader, load
+from tests.unit.dialects.level import Level
 
-DIALECTS: dict[str, Dialect] = {
-    **load(),
-    "anthropic": Anthropic(clock=lambda: 1_700_000_000.0),
-    "gemini": Gemini(clock=lambda: 1_700_000_000.0, mint=lambda: "minted"),
+TARGETS: dict[str, dict[str, Any]] = {
+    "openai": {"model": "gpt-4.1", "server": "openai"},
+    "azure": {"model": "gpt-4.1", "deployment": "ours", "api_version": "2025-04-01-preview"},
+    "anthropic": {"model": "claude-sonnet-4-5"},
+    "gemini": {"model": "gemini-3-flash-preview"},
+    "vertex": {"model": "gemini-3-flash-preview", "project": "p", "location": "global"},
+    "bedrock": {"model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0"},
+    "cohere": {"model": "command-a-reasoning-08-2025"},
 }
+"""The target that stands for each dialect, with the model that the table is about."""
+
+
+def dialects() -> dict[str, Dialect]:
+    """Every dialect, at a time and with ids that do not change."""
+    clock = lambda: 1_700_000_000.0  # noqa: E731 - given by name
+    return {name: type(one)(clock, lambda: "minted") for name, one in load().items()}  # type: ignore[call-arg]
+
+
+def level(name: str, format_: str = "chat", body: bytes = b"", **target: Any) -> Level:
+    """A client's format over a dialect, for a test that sends something."""
+    return Level(dialects()[name], format_, body, **{**TARGETS[name], **target})
+
+
+DIALECTS: dict[str, Level] = {name: level(name) for name in TARGETS}
+"""Chat over each dialect, for tests that only read answers to a plain request."""
 
 USER: dict[str, Any] = {"role": "user", "content": "What is the weather in Paris?"}
 WEATHER: dict[str, Any] = {
@@ -188,7 +207,7 @@ def usage(chunks: list[ChatCompletionChunk]) -> CompletionUsage:
     return found
 
 
-def completion(answer: Answer) -> ChatCompletion:
+def completion(answer: Passed) -> ChatCompletion:
     return ChatCompletion.model_validate_json(answer.body)
 
 

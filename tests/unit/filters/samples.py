@@ -18,6 +18,13 @@ DIALECTS = {
 }
 
 
+SYSTEMS = {
+    **DIALECTS,
+    "bedrock": ("aws.bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+}
+"""Those, and one whose streams are none of server-sent events."""
+
+
 def metadata(policy: dict[str, Any]) -> str:
     """A policy as Envoy hands it over."""
     found = Metadata()
@@ -26,7 +33,7 @@ def metadata(policy: dict[str, Any]) -> str:
 
 
 def target(dialect: str, **more: Any) -> dict[str, Any]:
-    system, model = DIALECTS[dialect]
+    system, model = SYSTEMS[dialect]
     return {
         "provider": dialect,
         "system": system,

@@ -54,7 +54,9 @@ class Gateway:
     def __init__(self) -> None:
         self.records = Records()
         self.notes = MemoryNotes()
-        rooms = Rooms(dialects.load(), Routes(catalogue.load()), self.notes, self.records)
+        rooms = Rooms(
+            dialects.load(), dialects.formats(), Routes(catalogue.load()), self.notes, self.records
+        )
         self.filter = GatewayFilter(rooms)
 
     async def ask(

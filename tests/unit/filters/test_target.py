@@ -12,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import dialects
-from extproc.dialects import Failure, Fault
 from extproc.errors import Reason
-from extproc.filters.target import (
-    Rooms,
-    TargetExchange,
-    TargetFilter,
-    local_refusal,
-    provider_refusal,
-    stream_failure,
-)
+from extproc.filters.target import Rooms, TargetExchange, TargetFilter
 from extproc.filters.verdict import decode
 from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
@@ -30,7 +22,7 @@ from tests.unit.filters.samples import DIALECTS, STREAMS, chat, event, inner, op
 
 SSE = {"content-type": "text/event-stream", "content-length": "9"}
 JSON = {"content-type": "application/json"}
-ROOMS = Rooms(dialects.load(), MemoryNotes(), Telemetry())
+ROOMS = Rooms(dialects.load(), dialects.formats(), MemoryNotes(), Telemetry())
 FILTER = TargetFilter(ROOMS)
 HEADERS = {"x-tollgate-i-id": "id-1", "x-tollgate-feature": "f", "x-sim-script": "{}"}
 
@@ -261,48 +253,3 @@ async def test_the_providers_word_about_the_request_goes_to_the_client() -> None
     assert refusal(envoy) is None
     assert envoy.answer.status == 400
     assert json.loads(envoy.answer.body)["error"]["message"] == "no such role"
-
-
-@pytest.mark.parametrize(
-    ("status", "details", "reason"),
-    [
-        (504, "upstream_per_try_timeout", Reason.TIMEOUT),
-        (504, "response_timeout", Reason.TIMEOUT),
-        (503, "no_healthy_upstream", Reason.UNHEALTHY),
-        (503, "upstream_reset_before_response_started{connection_failure}", Reason.UNAVAILABLE),
-    ],
-)
-def test_envoys_own_answers(status: int, details: str, reason: Reason) -> None:
-    assert local_refusal(status, details).reason is reason
-
-
-WALKED = {
-    Fault.RATE_LIMIT: Reason.CAPACITY,
-    Fault.AUTHENTICATION: Reason.CREDENTIALS,
-    Fault.PERMISSION: Reason.CREDENTIALS,
-    Fault.BILLING: Reason.CREDENTIALS,
-    Fault.NOT_FOUND: Reason.MODEL,
-    Fault.TIMEOUT: Reason.TIMEOUT,
-    Fault.CONTEXT: Reason.CONTEXT,
-    Fault.OVERLOADED: Reason.UNAVAILABLE,
-    Fault.SERVER: Reason.UNAVAILABLE,
-    Fault.BAD_ANSWER: Reason.UNAVAILABLE,
-}
-FINAL = {Fault.INVALID, Fault.TOO_LARGE, Fault.UNPROCESSABLE, Fault.CONTENT}
-
-
-@pytest.mark.parametrize("fault", Fault)
-def test_every_fault_is_walked_on_from_or_final(fault: Fault) -> None:
-    found = provider_refusal(Failure(fault, 400, "said"), walk_on_content=False)
-    if fault in FINAL:
-        assert found is None
-    else:
-        assert found is not None
-        assert found.reason is WALKED[fault]
-
-
-def test_our_key_is_nobodys_business() -> None:
-    failure = Failure(Fault.AUTHENTICATION, 401, "Incorrect API key provided: sk-abc")
-    for found in (provider_refusal(failure, walk_on_content=False), stream_failure(failure)):
-        assert found is not None
-        assert "sk-" not in found.detail

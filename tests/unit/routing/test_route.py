@@ -34,7 +34,7 @@ ROUTE = Route(RoutePolicy(route="r", chain="main"), HOST, load())
 LEVELS = HOST.chains["main"]
 
 
-def asking(*needs: str) -> Callable[[str], Demand]:
+def asking(*needs: str) -> Callable[[TargetPolicy], Demand]:
     return lambda _: Demand(frozenset(needs))
 
 
@@ -54,7 +54,9 @@ def test_a_target_that_cannot_leaves_its_level_to_the_others() -> None:
 
 
 def test_what_the_dialect_cannot_carry_is_left_out() -> None:
-    plan = ROUTE.plan(LEVELS, 1, None, lambda name: Demand(NOTHING, f"audio: not in {name}"))
+    plan = ROUTE.plan(
+        LEVELS, 1, None, lambda target: Demand(NOTHING, f"audio: not in {target.dialect}")
+    )
     assert plan.chain == ()
     assert {refusal.detail for _, refusal in plan.left_out} == {"audio: not in openai"}
 

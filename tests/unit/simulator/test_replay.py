@@ -4,7 +4,7 @@ import pytest
 
 from extproc.simulator import Simulator
 from extproc.simulator.replay import Library, load
-from tests.unit.dialects.recordings import CASES
+from tests.unit.dialects.recorded.recordings import CASES
 from tests.unit.simulator.talk import ANTHROPIC, OPENAI, Talk
 
 VCR = """

@@ -86,6 +86,32 @@ def test_the_convention_is_kept_to_the_letter(seen: Samples) -> None:
     }
 
 
+def test_rare_kinds_of_tokens_take_a_series_only_where_there_are_any(seen: Samples) -> None:
+    assert "audio_input" not in {found["kind"] for found, _ in seen["tollgate_tokens_total"]}
+    telemetry = Telemetry()
+    telemetry.record(
+        replace(RECORD, usage=Usage(9, 8, 0, 4, cache_write_1h=3, audio_input=2, audio_output=1))
+    )
+    seen = scrape(telemetry)
+    for kind, tokens in {"cache_write_1h": 3, "audio_input": 2, "audio_output": 1}.items():
+        assert only(seen, "tollgate_tokens_total", kind=kind, feature="search") == tokens
+
+
+def test_operations_are_told_apart_and_only_what_they_bill_is_shown() -> None:
+    telemetry = Telemetry()
+    telemetry.record(replace(RECORD, operation="embeddings", usage=Usage(9), ttft=None))
+    telemetry.record(replace(RECORD, operation="count_tokens", usage=Usage(), cost=None))
+    seen = scrape(telemetry)
+    usage = "gen_ai_client_token_usage_sum"
+    assert only(seen, usage, gen_ai_operation_name="embeddings") == 9
+    assert {labels["gen_ai_operation_name"] for labels, _ in seen[usage]} == {"embeddings"}
+    assert only(
+        seen, "gen_ai_client_operation_duration_seconds_count", gen_ai_operation_name="count_tokens"
+    )
+    unknown = seen["tollgate_cost_unknown_total"]
+    assert sum(value for _, value in unknown) == 0
+
+
 def test_figures_agree_with_the_record_to_the_unit(seen: Samples) -> None:
     usage = "gen_ai_client_token_usage_sum"
     assert only(seen, usage, gen_ai_token_type="input") == 120

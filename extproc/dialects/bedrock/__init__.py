@@ -1,0 +1,5 @@
+"""Amazon Bedrock's Converse API."""
+
+from extproc.dialects.bedrock.dialect import Bedrock
+
+__all__ = ["Bedrock"]

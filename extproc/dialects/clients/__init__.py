@@ -1,0 +1,1 @@
+"""The formats that applications talk to the gateway in, one module or package each."""

@@ -1,0 +1,5 @@
+"""Cohere's chat API, version 2."""
+
+from extproc.dialects.cohere.dialect import Cohere
+
+__all__ = ["Cohere"]

@@ -1,0 +1,44 @@
+"""What goes up to a provider, and what comes back from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.filters.provider_headers import (
+    foreign,
+    private,
+    unwanted,
+    upward,
+    vendor_of,
+    warning_header,
+)
+
+
+def test_what_comes_back_can_be_read() -> None:
+    assert ("accept-encoding", "identity") in upward("/v1/x")
+
+
+@pytest.mark.parametrize("name", ["x-tollgate-user", "x-sim-script", "helicone-user-id"])
+def test_what_is_for_the_gateway_stays_with_it(name: str) -> None:
+    assert private(name)
+    assert not private("x-stainless-lang")
+
+
+def test_a_warning_is_a_header_whatever_it_repeats() -> None:
+    assert warning_header(["seed", "top_k (a)"]) == "seed; top_k (a)"
+    assert warning_header(["a\r\nset-cookie: x", "é"]) == "a??set-cookie: x; ?"
+    assert len(warning_header(["x" * 100] * 100)) == 1024
+
+
+def test_a_vendors_headers_are_foreign_to_others() -> None:
+    assert foreign("anthropic-beta", "")
+    assert foreign("openai-beta", vendor_of("messages"))
+    assert not foreign("anthropic-beta", vendor_of("count_tokens"))
+    assert not foreign("openai-beta", vendor_of("chat"))
+    assert not foreign("content-type", "")
+
+
+@pytest.mark.parametrize("name", ["set-cookie", "openai-organization", "x-tollgate-cost"])
+def test_a_client_does_not_see_our_account(name: str) -> None:
+    assert unwanted(name)
+    assert not unwanted("x-ratelimit-limit-requests")
