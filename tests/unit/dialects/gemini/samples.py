@@ -256,35 +256,6 @@ def run(*pieces: bytes, reply: Reply | None = None) -> Run:
 
 # --- requests -----------------------------------------------------------------------------
 
-WEATHER: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather of a city.",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "number", "default": 1.0}},
-            "required": ["city"],
-        },
-    },
-}
-TIME: dict[str, Any] = {"type": "function", "function": {"name": "get_time"}}
-CALLS: dict[str, Any] = {
-    "role": "assistant",
-    "content": None,
-    "tool_calls": [
-        {
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": "get_weather", "arguments": '{"city": "Paris", "days": 1.0}'},
-        },
-        {"id": "call_2", "type": "function", "function": {"name": "get_time", "arguments": ""}},
-    ],
-}
-RESULTS: list[dict[str, Any]] = [
-    {"role": "tool", "tool_call_id": "call_1", "content": '{"sky": "grey", "t": 11.50}'},
-    {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "noon"}]},
-]
 PIXEL = "iVBORw0KGgo="
 IMAGE: dict[str, Any] = {
     "type": "image_url",

@@ -6,16 +6,8 @@ from msgspec.structs import replace
 
 from extproc.dialects import Counted, Reply, Wire, load
 from extproc.dialects.gemini.models import model_of
-from tests.unit.dialects.gemini.samples import (
-    GEMINI,
-    MODEL,
-    TIME,
-    USER,
-    asked,
-    check,
-    target,
-    turn,
-)
+from tests.unit.dialects.gemini.samples import GEMINI, MODEL, USER, asked, check, target, turn
+from tests.unit.dialects.samples import TIME
 
 
 def path(model: str, *, stream: bool = False, **where: Any) -> str:

@@ -8,9 +8,7 @@ from tests.unit.dialects.gemini.samples import (
     GEMINI,
     MODEL,
     NEW,
-    TIME,
     USER,
-    WEATHER,
     asked,
     sent,
     target,
@@ -18,6 +16,7 @@ from tests.unit.dialects.gemini.samples import (
     user,
     wire,
 )
+from tests.unit.dialects.samples import TIME, WEATHER
 
 OLD = "gemini-2.0-flash"
 NAMED = {"type": "function", "function": {"name": "get_time"}}

@@ -7,14 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.dialects.gemini.samples import (
-    CALLS,
     IMAGE,
     INLINE,
     NEW,
-    RESULTS,
-    TIME,
     USER,
-    WEATHER,
     answer,
     candidate,
     lacks,
@@ -24,6 +20,7 @@ from tests.unit.dialects.gemini.samples import (
     sent,
     turn,
 )
+from tests.unit.dialects.samples import CALLS, RESULTS, TIME, WEATHER
 
 
 def contents(*messages: dict[str, Any], model: str = "gemini-2.5-pro") -> list[dict[str, Any]]:

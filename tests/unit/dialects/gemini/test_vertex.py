@@ -8,7 +8,6 @@ from extproc.dialects import Counted, Fault, Reply, Wire
 from extproc.dialects.chat.completion import Chunks, Completion
 from tests.unit.dialects.gemini.samples import (
     NEW,
-    TIME,
     USER,
     VERTEX,
     answer,
@@ -19,6 +18,7 @@ from tests.unit.dialects.gemini.samples import (
     event,
     stream,
 )
+from tests.unit.dialects.samples import TIME
 
 BASE = "/v1/projects/blue/locations/europe-west4"
 GOOGLE = f"{BASE}/publishers/google/models"
