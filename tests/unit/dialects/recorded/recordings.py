@@ -127,33 +127,37 @@ def _read(file: Path) -> Iterator[Exchange | Skipped]:
         yield Skipped(file.stem, f"no recording: {type(error).__name__}")
         return
     for number, one in enumerate(interactions):
-        request, response = one["request"], one["response"]
-        url = urlsplit(request.get("uri") or request["url"])
         name = f"{file.stem}-{number}"
-        method = request.get("method", "POST")
-        found = _endpoint(url.hostname or "", url.path)
-        if found is None or method != "POST":
-            kind = "/".join(part for part in url.path.split("/") if not any(map(str.isdigit, part)))
-            yield Skipped(name, f"{method} {url.hostname}{kind} is no endpoint of the gateway")
-            continue
-        dialect, asked, server = found
         try:
-            tree = json.loads(_body(request) or b"{}")
-        except ValueError:
-            yield Skipped(name, "the request is no JSON")
-            continue
-        status = response.get("code") or response["status"]["code"]
-        yield Exchange(
-            name=name,
-            dialect=dialect,
-            asked=asked,
-            server=server,
-            model=_model(url.path, tree),
-            status=int(status),
-            request=tree,
-            response=_body(response),
-            headers=_headers(response),
-        )
+            yield _exchange(name, one)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield Skipped(name, f"no exchange over HTTP: {type(error).__name__}")
+
+
+def _exchange(name: str, one: dict[str, Any]) -> Exchange | Skipped:
+    request, response = one["request"], one["response"]
+    url = urlsplit(request.get("uri") or request["url"])
+    method = request.get("method", "POST")
+    found = _endpoint(url.hostname or "", url.path)
+    if found is None or method != "POST":
+        kind = "/".join(part for part in url.path.split("/") if not any(map(str.isdigit, part)))
+        return Skipped(name, f"{method} {url.hostname}{kind} is no endpoint of the gateway")
+    dialect, asked, server = found
+    try:
+        tree = json.loads(_body(request) or b"{}")
+    except ValueError:
+        return Skipped(name, "the request is no JSON")
+    return Exchange(
+        name=name,
+        dialect=dialect,
+        asked=asked,
+        server=server,
+        model=_model(url.path, tree),
+        status=int(response.get("code") or response["status"]["code"]),
+        request=tree,
+        response=_body(response),
+        headers=_headers(response),
+    )
 
 
 @cache

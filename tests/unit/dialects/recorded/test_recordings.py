@@ -92,7 +92,7 @@ def test_how_many_there_are() -> None:
 def test_answer_says_what_was_recorded(one: Exchange, format_: str) -> None:
     wanted = expected(one)
     through = level(one, format_)
-    if wanted is None and b'"status": "queued"' not in one.response:
+    if wanted is None and not _unfinished(one):
         with pytest.raises(BadAnswerError):
             through.answer(one.response)
         return
@@ -102,6 +102,14 @@ def test_answer_says_what_was_recorded(one: Exchange, format_: str) -> None:
         return
     assert wanted is not None
     same(told.whole(format_, answer.body), _as(format_, wanted))
+
+
+def _unfinished(one: Exchange) -> bool:
+    """A response that is worked on unwatched: what came is that it was taken."""
+    return one.asked == "responses" and json.loads(one.response).get("status") in {
+        "queued",
+        "in_progress",
+    }
 
 
 @pytest.mark.parametrize(("one", "format_"), cases(streamed=True))
@@ -157,10 +165,13 @@ ERRORS = [one for one in EXCHANGES if one.status >= 400]
 def test_error_is_read_and_told_in_every_format(one: Exchange) -> None:
     found = DIALECTS[one.dialect].failure(one.status, one.headers, one.response)
     assert found.status == one.status
-    tree = json.loads(one.response)
-    inner = tree.get("error") or tree
-    said = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
-    assert " ".join(str(said).split())[:100] in found.message
+    assert found.message
+    with contextlib.suppress(ValueError, AttributeError):
+        tree = json.loads(one.response)
+        inner = tree.get("error") or tree
+        said = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
+        if isinstance(said, str):
+            assert " ".join(said.split())[:100] in found.message
     for format_ in FORMATS.values():
         shown = json.loads(format_.error(client_error(found)))["error"]
         assert shown["message"]
