@@ -10,6 +10,7 @@ from secrets import token_hex
 from typing import Final
 
 from extproc import headers as h
+from extproc import strict_json
 from extproc.catalogue import NEED, estimate
 from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
@@ -148,7 +149,7 @@ def admit(
     asked.attribution = attribution(asked.headers, request.user, request.metadata)
     asked.tokens = estimate(*request.text, request.messages)
     levels = route.names.levels(request.model, request.models)
-    plan = route.plan(levels, asked.tokens, request.max_output, _demands(request, dialects))
+    plan = route.plan(levels, asked.tokens, request.max_output, _demands(request, body, dialects))
     asked.refusals = tuple((name, refusal.reason.value) for name, refusal in plan.left_out)
     if not plan.chain:
         raise verdict([note_of(name, refusal) for name, refusal in plan.left_out])
@@ -161,16 +162,24 @@ def admit(
 
 
 def _demands(
-    request: ClientRequest, dialects: Mapping[str, Dialect]
+    request: ClientRequest, body: bytes, dialects: Mapping[str, Dialect]
 ) -> Callable[[TargetPolicy], Demand]:
     """What the request asks of each target."""
     needs = request.needs | {NEED[request.format]}
 
     def demand(target: TargetPolicy) -> Demand:
         dialect = dialects[target.dialect]
-        return Demand(needs - dialect.droppable(target), dialect.lacks(request, target))
+        lacking = dialect.lacks(request, target)
+        param = lacking and _field(lacking, body)
+        return Demand(needs - dialect.droppable(target), lacking, param)
 
     return demand
+
+
+def _field(lacking: str, body: bytes) -> str | None:
+    """The field of the body that a refusal begins with, if it is one."""
+    name = lacking.partition(":")[0]
+    return name if name in strict_json.keys(body) else None
 
 
 CALLER_SECRETS: Final = (

@@ -27,6 +27,8 @@ class Demand:
     """Features that the model must have."""
     lacking: str | None = None
     """What cannot be carried to it of the request."""
+    param: str | None = None
+    """The request's field that this is, if it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Route:
                 asks = demand(facts.policy)
                 refusal = misfit(facts.model, asks.needs, tokens, max_output)
                 if refusal is None and asks.lacking:
-                    refusal = Refusal(Reason.FEATURE, 400, detail=asks.lacking)
+                    refusal = Refusal(Reason.FEATURE, 400, detail=asks.lacking, param=asks.param)
                 if refusal is None:
                     kept.append((facts.policy.cluster, weight))
                     if not chain:

@@ -287,5 +287,5 @@ def test_going_on_from_a_response(sdk: OpenAI, gateway: Running) -> None:
             (name,) = asked
             with pytest.raises(openai.BadRequestError, match=f"{target}.*{name}") as raised:
                 sdk.responses.create(model=target, input="And?", **asked)  # type: ignore[call-overload]
-            assert raised.value.code == "unsupported_parameter"
+            assert (raised.value.code, raised.value.param) == ("unsupported_parameter", name)
     assert len(gateway.asked()) == before

@@ -20,6 +20,7 @@ from extproc.dialects.anthropic.blocks import Tool, ToolChoice
 from extproc.dialects.bedrock import media, models, thinking
 from extproc.dialects.bedrock.content import Points, turn, words
 from extproc.dialects.bedrock.models import FORMAT, Model
+from extproc.dialects.bedrock.thinking import InferenceConfig
 from extproc.dialects.chat import ChatRequest
 from extproc.dialects.chat import messages as m
 from extproc.dialects.tool_arguments import arguments_problem
@@ -46,15 +47,6 @@ STOP_FIELD: Final = "/stop_sequence"
 _TIERS: Final = frozenset({"default", "flex", "priority"})
 _TOP_K: Final = ("cohere", "mistral", "ai21", "qwen")
 """Vendors whose models take `top_k` among their own parameters."""
-
-
-class InferenceConfig(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What all models know."""
-
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stop_sequences: list[str] | None = None
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from extproc.dialects.anthropic.thinking import asked
 from extproc.dialects.bedrock.models import Model
 from extproc.dialects.chat import ChatRequest
-
-if TYPE_CHECKING:
-    from extproc.dialects.bedrock.request import InferenceConfig
 
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 """Of these vendors; what is more is `high`."""
 _BUDGETS: Final = ((2048, "low"), (8192, "medium"))
 """Tokens of a budget up to which an effort stands for it."""
 _MIDDLE: Final = "medium"
+
+
+class InferenceConfig(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What all models know."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
 
 
 def ask(

@@ -190,6 +190,16 @@ async def test_every_format_has_its_path(gateway: Gateway, format_: str) -> None
     assert envoy.headers["x-tollgate-i-format"] == format_
 
 
+async def test_what_no_level_can_do_names_the_field(gateway: Gateway) -> None:
+    asked = {"model": "t-anthropic", "input": "hi", "previous_response_id": "resp_1"}
+    envoy, _ = await gateway.ask(json.dumps(asked).encode(), {":path": PATHS["responses"]})
+    assert envoy.answer is not None
+    assert envoy.answer.status == 400
+    error = json.loads(envoy.answer.body)["error"]
+    assert error["param"] == "previous_response_id"
+    assert "only a target that keeps responses can go on from one" in error["message"]
+
+
 async def test_a_model_that_chats_makes_no_embeddings(gateway: Gateway) -> None:
     body = PLAIN["embeddings"].replace(b'"m"', b'"t-openai"')
     envoy, _ = await gateway.ask(body, {":path": PATHS["embeddings"]})
