@@ -122,6 +122,11 @@ class Reader(EventReader):
         """Take bytes as they came; return what can go to the client now."""
         if self._failed or not data:
             return b""
+        if self._head is not None and (self._head or data)[:1] == b"{":
+            # An error object in place of a stream, whose first byte is that of a length under
+            # 16 MB. Read when it is whole.
+            self._head += data[: HEAD - len(self._head)]
+            return b""
         out: list[bytes] = []
         at, size = 0, len(data)
         frames = self._frames
@@ -202,11 +207,8 @@ class Reader(EventReader):
         return self._last()
 
     def _broken(self, error: FramingError) -> None:
-        if self._failed:
-            return
-        if self._head is not None and errors.parsed(bytes(self._head)) is not None:
-            self.fail(self._no_stream(bytes(self._head)))
-        else:
+        """The bytes are no event stream."""
+        if not self._failed:
             self.fail(Failure(Fault.BAD_ANSWER, 502, str(error)))
 
     # --- events ---------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def _read(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
         return None
     try:
         return decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
