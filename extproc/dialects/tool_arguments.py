@@ -26,7 +26,7 @@ def arguments_object(text: str) -> Raw:
         return _EMPTY
     try:
         _OBJECT.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("arguments are not a JSON object") from error
     return Raw(text.encode())
 
@@ -45,7 +45,7 @@ def arguments_problem(messages: list[Message]) -> str | None:
 def _is_object(text: str) -> bool:
     try:
         _OBJECT.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return not text or text.isspace()
     return True
 

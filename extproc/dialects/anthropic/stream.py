@@ -378,7 +378,7 @@ def _whole(opened: _Open) -> str:
     given = "".join(map(_STRING.decode, opened.pieces)).encode()
     try:
         _FIELDS.decode(given)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return raw.decode()
     return msgspec.json.encode({**block, "input": Raw(given)}).decode()
 

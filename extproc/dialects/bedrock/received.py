@@ -244,7 +244,7 @@ def stop_of(own: Raw) -> str | None:
     whatever else they are is nobody's fault."""
     try:
         return _OWN.decode(own).stop_sequence if own else None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -287,7 +287,7 @@ def _is_number(text: str) -> bool:
 def _is_object(text: str) -> bool:
     try:
         _OBJECT.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

@@ -258,7 +258,7 @@ def _mould(data: bytes, literal: bytes, index: int) -> _Mould | None:
     other = b'"0"' if literal != b'"0"' else b'"1"'
     try:
         read = _CHUNK.decode(head + other + tail)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     delta = read.choices[0].delta if read.choices else None
     end = _LAST.search(tail)

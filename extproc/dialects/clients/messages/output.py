@@ -94,7 +94,7 @@ def arguments(text: str) -> Raw | Shape:
         return {}
     try:
         _OBJECT.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {"INVALID_JSON": text}
     return Raw(text.encode())
 
@@ -111,7 +111,7 @@ def claude_block(detail: ReasoningDetail) -> Raw | Shape | None:
         return {"type": "redacted_thinking", "data": data}
     try:
         kind = _KIND.decode(data).type
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return Raw(data.encode()) if kind in SERVER_BLOCKS else None
 

@@ -68,7 +68,7 @@ class _Block:
             return False
         try:
             _OBJECT.decode(_STRING.decode(self.literal()))
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.tried += 1
             return False
         return True

@@ -470,6 +470,6 @@ def _is_whole(item: _Call) -> bool:
         return False
     try:
         _OBJECT.decode(_LITERAL.decode(item.text.literal()))
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
