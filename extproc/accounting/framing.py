@@ -7,6 +7,7 @@ gives the same bytes. What cannot be read passes unchanged.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
 import msgspec
@@ -19,7 +20,7 @@ _ERROR: Final = b"error"
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Framing:
+class Framing(ABC):
     """Cuts a stream into events; what is in them is for those that derive from it to read."""
 
     __slots__ = ("_carry", "_ids", "_lf", "_plain", "_raw", "_scanned", "failed")
@@ -64,10 +65,10 @@ class Framing:
         _, data, _ = _fields(event)
         return self._event(event.rstrip(b"\r\n") + b"\n\n") if _whole(data) else b""
 
+    @abstractmethod
     def _payload(self, data: bytes, event: bytes, name: bytes) -> bytes:
         """Read the data of one event, and its name if it has one; return what goes out in the
         event's place, `event` itself if nothing changes."""
-        raise NotImplementedError
 
     def _several(self, data: bytes) -> bytes:
         """`feed` for what may be several whole events with plain ends of line."""

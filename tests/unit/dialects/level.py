@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from extproc.dialects import (
     formats,
 )
 from extproc.dialects.chat.completion import Completion
+from extproc.errors import ClientError
 from extproc.policy import TargetPolicy
 
 FORMATS = formats()
@@ -52,8 +54,11 @@ class Level:
         self.target = policy(dialect.name, **target)
         self.native = dialect.native(format_, self.target)
         self._body = body or PLAIN[format_]
-        made = dialect.write(self.format.decode(self._body), self._body, self.target)
-        self._reply = made.reply if isinstance(made, Wire) else Reply()
+        self._reply = Reply()
+        with contextlib.suppress(ClientError):
+            # What the dialect refuses altogether it has no answers to either.
+            made = dialect.write(self.format.decode(self._body), self._body, self.target)
+            self._reply = made.reply if isinstance(made, Wire) else Reply()
 
     def lacks(self, body: bytes) -> str | None:
         return self.dialect.lacks(self.format.parse(body), self.target)

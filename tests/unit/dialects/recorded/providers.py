@@ -54,6 +54,16 @@ GEMINI: dict[str, Any] = {
 def validate(dialect: str, made: Wire, *, stream: bool) -> None:
     """Raises for a body that the provider's SDK would not send."""
     tree = json.loads(made.body)
+    if made.reply.kind == "embeddings":
+        embeddings(dialect, tree)
+        return
+    if made.reply.kind == "count_tokens":
+        if dialect == "bedrock":
+            bedrock(tree["input"]["converse"])
+        else:
+            counted = tree.get("generateContentRequest", tree)
+            gemini({name: value for name, value in counted.items() if name != "model"})
+        return
     if dialect in {"openai", "azure"}:
         OPENAI.validate_python(tree)
     elif dialect == "anthropic" or "anthropic_version" in tree:
@@ -70,6 +80,19 @@ def validate(dialect: str, made: Wire, *, stream: bool) -> None:
     else:
         assert tree["stream"] is stream
         assert {one["role"] for one in tree["messages"]} <= {"user", "assistant", "system", "tool"}
+
+
+def embeddings(dialect: str, tree: dict[str, Any]) -> None:
+    if dialect == "cohere":
+        assert set(tree) <= {"model", "input_type", "texts", "embedding_types", "output_dimension",
+                             "truncate"}  # fmt: skip
+        assert all(isinstance(one, str) for one in tree["texts"])
+        return
+    for one in tree.get("requests", tree.get("instances", [])):
+        if "content" in one and isinstance(one["content"], dict):
+            types.Content.model_validate(one["content"])
+        else:
+            assert isinstance(one["content"], str)
 
 
 def gemini(tree: dict[str, Any]) -> None:
