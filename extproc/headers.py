@@ -20,6 +20,10 @@ USER: Final = "x-tollgate-user"
 FEATURE: Final = "x-tollgate-feature"
 TEAM: Final = "x-tollgate-team"
 SESSION: Final = "x-tollgate-session"
+PRIORITY: Final = "x-tollgate-priority"
+KEY: Final = "x-tollgate-key"
+"""The gateway's key, where `authorization` and its like carry the caller's own provider key, or
+another token."""
 LABEL_PREFIX: Final = "x-tollgate-label-"
 PORTKEY_METADATA: Final = "x-portkey-metadata"
 HELICONE_PROPERTY_PREFIX: Final = "helicone-property-"
@@ -52,6 +56,11 @@ I_WALK: Final = "x-tollgate-i-walk"
 I_READY: Final = "x-tollgate-i-ready"
 """The target whose body the gateway filter has made already: its level needs no look at it, and
 Envoy takes the inner route on which the filter does not get it."""
+I_CREDENTIAL: Final = "x-tollgate-i-credential"
+"""The caller's own provider key, where the route passes it through."""
+NO_KEY: Final = "-"
+"""What stands in it where a request should bring a key and brings none: Envoy adds it, so that no
+level ever takes the gateway's own key instead."""
 I_REFUSAL: Final = "x-tollgate-i-refusal"
 """On an answer: why the level refused. Envoy takes the next level when it is there."""
 I_TARGET: Final = "x-tollgate-i-target"
@@ -69,8 +78,10 @@ FILTER: Final = "x-tollgate-filter"
 
 # What each filter reads; a `*` stands for the rest of a name. Envoy sends these to the service and
 # no others.
+CREDENTIALS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+"""Where clients of the providers' SDKs carry a key."""
 GATEWAY_READS: Final = (
-    *(":method", ":path", ":status", "content-type", "content-encoding"),
+    *(":method", ":path", ":status", "content-type", "content-encoding", *CREDENTIALS),
     *("x-tollgate-*", "x-portkey-metadata", "helicone-*", "anthropic-version"),
 )
 ACCOUNT: Final = (

@@ -77,14 +77,90 @@ class TargetPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """None: what the catalogue says of the model."""
     simulator: bool = False
     """The provider is the simulator: `x-sim-script` passes through."""
+    key_header: Literal["authorization", "x-api-key", "api-key", "x-goog-api-key"] | None = None
+    """The header in which the provider takes a caller's own key; `authorization` as a bearer
+    token. None: it takes none (requests are signed, or carry a token that expires)."""
+
+
+class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One text for each part of an identity: a claim's name, a header's name, or a fixed value."""
+
+    tenant: str | None = None
+    team: str | None = None
+    user: str | None = None
+    tier: str | None = None
+
+
+class JwtIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A token that Envoy's `jwt_authn` verified and whose payload it put into metadata."""
+
+    issuer: str
+    """The payload's `iss` must be this."""
+    payload: str = "tollgate"
+    """`payload_in_metadata` of the filter's provider."""
+    claims: Whose = Whose(user="sub")
+    """Names of claims; a dot goes into an object (`org.id`)."""
+    fixed: Whose = Whose()
+    """What holds where no claim says it."""
+    may_set: tuple[str, ...] = ()
+
+
+class MtlsIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A client certificate that Envoy verified, by its subject alternative name."""
+
+    san: tuple[str, ...]
+    """Patterns of URI or DNS names; `{tenant}`, `{team}`, `{user}`, `{tier}` take one segment each
+    (no `/` in a URI, no `.` in a DNS name): `spiffe://acme.example/ns/{team}/sa/{user}`."""
+    fixed: Whose = Whose()
+    may_set: tuple[str, ...] = ()
+
+
+class HeaderIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Headers that a gateway in front has set."""
+
+    headers: Whose
+    """Names of headers."""
+    sources: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks (CIDR) of that gateway: from anywhere else the headers say nothing."""
+    fixed: Whose = Whose()
+    may_set: tuple[str, ...] = ()
+
+
+class IdentityPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which proofs of identity are taken. The first that a request brings is the one that counts;
+    a proof that does not hold is never made good by a weaker one."""
+
+    keys: bool = False
+    """Keys of the gateway, `tg-…`."""
+    jwt: tuple[JwtIdentity, ...] = ()
+    mtls: MtlsIdentity | None = None
+    header: HeaderIdentity | None = None
+    open: bool = False
+    """Who brings no proof is let in as nobody."""
+    beyond_loopback: bool = False
+    """`open` holds for other machines than this one too."""
+
+
+OPEN: Final = IdentityPolicy(open=True)
+KEYS: Final = IdentityPolicy(keys=True)
+IdentityField = Literal["open", "keys"] | IdentityPolicy
+
+
+def identity_policy(field: IdentityField) -> IdentityPolicy:
+    """A policy written in short, in full."""
+    if isinstance(field, IdentityPolicy):
+        return field
+    return OPEN if field == "open" else KEYS
 
 
 class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all routes share. Stands in the virtual host's metadata."""
 
-    identity: Literal["open"] = "open"
+    identity: IdentityField = "keys"
     chains: dict[str, list[Level]] = {}
     targets: dict[str, TargetPolicy] = {}
+    tiers: tuple[str, ...] = ()
+    """Names of the tiers that a caller may be of. Empty: any."""
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,6 +177,18 @@ class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     accounting: Literal["body"] = "body"
     strict: bool = False
     """A target that would have to leave a parameter out refuses instead."""
+    identity: IdentityField | None = None
+    """None: as the virtual host says."""
+    mode: Literal["enforce", "observe"] = "enforce"
+    """`observe`: what could change a request or its answer is decided and recorded, and nothing is
+    done about it. Who may come in is enforced all the same."""
+    credentials: Literal["gateway", "caller"] = "gateway"
+    """`caller`: the provider gets the key that the client sends in `authorization`, `x-api-key`,
+    `api-key` or `x-goog-api-key`, and none of ours."""
+    record: Literal["figures", "content"] = "figures"
+    """`content`: the ledger keeps what was asked and answered too."""
+    ledger: Literal["best_effort", "required"] = "best_effort"
+    """`required`: a request that cannot be recorded is not served (503)."""
 
 
 # --- from Envoy's text --------------------------------------------------------------------

@@ -5,6 +5,8 @@ Values that several rooms hand to each other, so they stand here and in no room.
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 import msgspec
 
 
@@ -57,10 +59,55 @@ class Attribution(msgspec.Struct, frozen=True):
     team: str | None = None
     session: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    priority: str | None = None
 
 
 ANONYMOUS = Attribution()
 """Nobody said anything."""
+
+
+ALL_FIELDS: Final = frozenset({"user", "feature", "team", "session", "priority", "labels"})
+"""What a caller may be allowed to say of a request; `labels` is every label, `label-NAME` one."""
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asking, as proven."""
+
+    source: Literal["open", "key", "jwt", "mtls", "header"]
+    """What proved it; `open`: nothing did."""
+    key: str | None = None
+    """The key's id, which is no secret."""
+    tenant: str | None = None
+    team: str | None = None
+    user: str | None = None
+    tier: str | None = None
+    models: tuple[str, ...] = ()
+    """Names a request may ask for. Empty: whatever the route allows."""
+    routes: tuple[str, ...] = ()
+    """Routes it may take. Empty: every route."""
+    may_set: frozenset[str] = frozenset()
+    """Of `ALL_FIELDS` and `label-NAME`: what its requests may say of themselves."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """On every request, whatever it says itself."""
+    limits: str | None = None
+    """The key's own limits, as JSON."""
+
+
+NOBODY = Caller(source="open", may_set=ALL_FIELDS)
+"""Anybody, where identity is open."""
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What would have been done about a request on a route that only observes."""
+
+    capability: str
+    """`limits`, `cache`, `routing`, `guard`, …"""
+    outcome: str
+    """`refused`, `served_from_cache`, `routed`, …"""
+    detail: str = ""
+    """Which limit, which entry, which target."""
+    saved: int = 0
+    """Nano-dollars that would not have been spent."""
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +121,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the request's arrival to the last byte or the abort."""
     route: str
     chain: str = ""
-    """What the chain is called that the request was given."""
+    """What the chain is called that the request was given: a chain, a target, or `models` where
+    the request named several. Empty if it never got so far."""
     target: str | None = None
     """The target that answered; None if none did."""
     provider: str | None = None
@@ -103,3 +151,40 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The client went away or the stream broke before its end."""
     refusals: tuple[tuple[str, str], ...] = ()
     """(target, reason) of each level that was walked past, in order."""
+    kind: Literal["request", "shadow"] = "request"
+    """A shadow is a record of its own."""
+    identity: str = "open"
+    """What proved who asked: `Caller.source`."""
+    key: str | None = None
+    tenant: str | None = None
+    tier: str | None = None
+    cache: str = "bypass"
+    """`hit`, `semantic`, `miss` or `bypass`."""
+    saved: int = 0
+    """Nano-dollars that the cache or a cheaper target saved."""
+    credentials: Literal["gateway", "caller"] = "gateway"
+    """Whose key paid the provider."""
+    admission: float | None = None
+    """Seconds from the request's arrival until it was sent on; None if it was not."""
+    upstream: float | None = None
+    """Seconds from there to the answer's head."""
+    input_estimate: int = 0
+    """Tokens of the prompt as estimated before it was sent."""
+    ignored: tuple[str, ...] = ()
+    """Kinds of what the client said of itself and had no right to say."""
+    fingerprint: str | None = None
+    """On routes that observe: 32 hex digits that requests with the same body, format, tenant and
+    route share. Keyed, so that nobody can guess a prompt by it."""
+    observed: tuple[Observation, ...] = ()
+    """On routes that observe: what would have been done."""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What was asked and answered, as it stood on the wire; each cut off at `MOST_CONTENT`."""
+
+    request: str
+    answer: str
+
+
+MOST_CONTENT: Final = 256 * 1024
+"""Bytes kept of a request and of an answer, where a route keeps them."""

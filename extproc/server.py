@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +24,16 @@ from extproc import addresses, catalogue, dialects
 from extproc.filters.exchange import Handler
 from extproc.filters.gateway import GatewayFilter
 from extproc.filters.gateway import Rooms as GatewayRooms
+from extproc.filters.settlement import NoLedger
 from extproc.filters.target import Rooms as TargetRooms
 from extproc.filters.target import TargetFilter
 from extproc.headers import FILTER, HEALTH_GATEWAY, HEALTH_TARGET
+from extproc.identity import Identify
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing import Routes
 from extproc.state import Notes, StateError
 from extproc.state.memory import MemoryNotes
+from extproc.stores import Keeping, Stores, open_stores
 from extproc.stream import SERVICE, Stream
 from extproc.telemetry import Telemetry
 
@@ -63,7 +66,11 @@ class Settings:
     """`unix:PATH` or `HOST:PORT`."""
     admin: str
     """`unix:PATH` or `HOST:PORT` of the admin HTTP server."""
-    redis: str | None = None
+    slot: int = 0
+    """The worker's number, whose spool is its own."""
+    slots: int = 1
+    """Workers of the service."""
+    keeping: Keeping = field(default_factory=Keeping)
     drain_timeout: float = 30.0
     log_level: str = "info"
 
@@ -79,10 +86,15 @@ class Filter(Protocol):
 class Worker:
     """The rooms of one worker, and the streams it serves."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stores: Stores) -> None:
+        """Raises LedgerError for a ledger that cannot be."""
         self.settings = settings
+        self.stores = stores
         self.telemetry = Telemetry()
-        self.notes: Notes = _notes(settings.redis)
+        self.ledger = stores.worker_ledger(settings.slot, settings.slots)
+        if self.ledger is not None:
+            self.telemetry.watch_ledger(self._figures)
+        self.notes: Notes = _notes(settings.keeping.redis)
         self.draining = False
         self._live = 0
         self._idle = asyncio.Event()
@@ -90,7 +102,16 @@ class Worker:
         known = dialects.load()
         routes = Routes(catalogue.load())
         spoken = dialects.formats()
-        gateway = GatewayRooms(known, spoken, routes, self.notes, self.telemetry)
+        gateway = GatewayRooms(
+            known,
+            spoken,
+            routes,
+            self.notes,
+            self.telemetry,
+            Identify(stores.keyring),
+            self.ledger or NoLedger(),
+            stores.secret.derive("fingerprint of requests"),
+        )
         self._filters: dict[str, Filter] = {
             "gateway": GatewayFilter(gateway),
             "target": TargetFilter(TargetRooms(known, spoken, self.notes, self.telemetry)),
@@ -126,6 +147,10 @@ class Worker:
             return False
         return True
 
+    def _figures(self) -> Mapping[str, float]:
+        found = self.ledger.figures() if self.ledger is not None else {}
+        return {**found, "store_corrupt": float(self.stores.corrupted)}
+
     @property
     def live(self) -> int:
         """Requests being served."""
@@ -133,11 +158,14 @@ class Worker:
 
     async def parts(self) -> dict[str, bool]:
         """What readiness is made of; ready when all are true."""
-        try:
-            await self.notes.ping()
-        except StateError:
-            return {"accepting": not self.draining, "state": False}
-        return {"accepting": not self.draining, "state": True}
+        found = {"accepting": not self.draining}
+        for name, store in (("state", self.notes), ("keys", self.stores.keys)):
+            try:
+                await store.ping()
+                found[name] = True
+            except StateError:
+                found[name] = False
+        return found
 
 
 def _filter_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
@@ -191,17 +219,25 @@ class Running:
             task.cancel()
         for close in self.closing:
             await close()
+        if worker.ledger is not None:
+            await worker.ledger.stop()
+        await worker.stores.close()
         await worker.notes.close()
         log.info("stopped")
 
 
 async def start(settings: Settings) -> Running:
-    """Open the worker's doors in order; raises OSError when an address cannot be had."""
+    """Open the worker's doors in order; raises OSError when an address cannot be had, and what
+    the stores raise when they cannot be used."""
     from extproc.admin.http import serve_worker  # noqa: PLC0415 - the admin room reads this one
 
     # For large bodies; see `extproc.filters.large`.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, "large-body"))
-    worker = Worker(settings)
+    stores = open_stores(settings.keeping)
+    await stores.start()
+    worker = Worker(settings, stores)
+    if worker.ledger is not None:
+        await worker.ledger.start()
     server = grpc.aio.server(options=OPTIONS)
     checks = health.HealthServicer()
     await _say(
@@ -212,8 +248,11 @@ async def start(settings: Settings) -> Running:
     _bind(server, settings.listen)
     await server.start()
     running = Running(worker, server, checks)
-    running.closing.append(await serve_worker(worker, settings.admin))
+    admin = stores.admin(worker.ledger)
+    running.closing.append(await serve_worker(worker, settings.admin, admin))
     running.tasks.append(asyncio.create_task(_watch_lag(worker.telemetry)))
+    if settings.slot == 0:
+        running.tasks.append(asyncio.create_task(stores.forget()))
     await _say(checks, health_pb2.HealthCheckResponse.SERVING, "", HEALTH_GATEWAY, HEALTH_TARGET)
     log.info("serving", extra={"listen": settings.listen, "admin": settings.admin})
     return running

@@ -27,6 +27,7 @@ from extproc.config import (
 )
 from extproc.config.binary import find_envoy
 from extproc.config.gateway import Provider
+from extproc.headers import REQUEST_ID
 from extproc.simulator import port_of
 
 READY_WITHIN: Final = 60.0
@@ -58,6 +59,9 @@ class Options:
     """First ext_proc port; None: Unix sockets."""
     workers: int = 1
     redis: str | None = None
+    data: Path | None = None
+    """Keys, ledger and spool. None: in `folder`."""
+    ledger: bool = True
     drain_timeout: float = 30.0
     time_scale: float = 1.0
 
@@ -92,11 +96,17 @@ class Stack:
     """Providers that the simulator stands in for."""
     providers: tuple[str, ...] = ()
     """All of them."""
+    tiers: tuple[str, ...] = ()
+    tls: bool = False
+    """Clients connect by TLS."""
+    open: bool = False
+    """Who brings no key is let in."""
 
     @property
     def url(self) -> str:
         """Base URL for an OpenAI SDK."""
-        return f"http://{self.options.host}:{self.options.port}/v1"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{self.options.host}:{self.options.port}/v1"
 
     async def start(self) -> None:
         """Start everything and wait until a request would be served. Raises StackError."""
@@ -136,7 +146,11 @@ class Stack:
         await self._start_envoy(binary, self.options.folder / "envoy", gateway)
         # The gateway lists its models when Envoy, service and routes are all there; the last route
         # takes everybody, if one does.
-        await self._until_ok(session, f"{self.url}/models", gateway.routes[-1].match.headers)
+        if self.tls:  # who has no certificate may not get so far
+            await self._until_ok(session, f"http://{host}:{self.options.envoy_admin}/ready")
+            await self._until_healthy(session, f"http://{host}:{self.options.envoy_admin}")
+        else:
+            await self._until_ok(session, f"{self.url}/models", gateway.routes[-1].match.headers)
 
     def _providers(self) -> tuple[Gateway, dict[str, int]]:
         gateway = load(self.options.config)
@@ -145,6 +159,9 @@ class Stack:
         }
         changed = simulated(gateway, self.env, ports)
         self.providers = tuple(gateway.providers)
+        self.tiers = tuple(gateway.tiers)
+        self.tls = gateway.envoy.tls is not None
+        self.open = gateway.identity == "open"
         self.simulated = tuple(
             name for name in gateway.providers if changed.providers[name] != gateway.providers[name]
         )
@@ -194,6 +211,9 @@ class Stack:
             *("--admin", f"{options.host}:{options.admin}"),
             *("--workers", str(options.workers)),
             *("--drain-timeout", str(options.drain_timeout)),
+            *("--data", str(options.data or options.folder / "data")),
+            "--ledger" if options.ledger else "--no-ledger",
+            *(word for tier in self.tiers for word in ("--tier", tier)),
         ]
         return [*arguments, "--redis", options.redis] if options.redis else arguments
 
@@ -231,8 +251,20 @@ class Stack:
             self.check_alive()
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 async with session.get(url, headers=headers) as response:
-                    if response.status == 200:  # noqa: PLR2004 - OK
+                    # The gateway may want to know who asks: that is an answer of ours too.
+                    if response.status == 200 or REQUEST_ID in response.headers:  # noqa: PLR2004 - OK
                         return
+            await asyncio.sleep(0.05)
+
+    async def _until_healthy(self, session: aiohttp.ClientSession, admin: str) -> None:
+        """Envoy has found the service for both filters."""
+        while True:
+            self.check_alive()
+            async with session.get(f"{admin}/stats?filter=^cluster.extproc-.*healthy$") as response:
+                lines = (await response.text()).splitlines()
+            healthy = [line for line in lines if "membership_healthy" in line]
+            if len(healthy) > 1 and not any(line.endswith(": 0") for line in healthy):
+                return
             await asyncio.sleep(0.05)
 
     def check_alive(self) -> None:

@@ -11,10 +11,11 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.json_format import MessageToDict
 
 from extproc.filters.exchange import (
     UNCHANGED,
@@ -104,6 +105,14 @@ def _attributes(message: pb.ProcessingRequest) -> dict[str, str | float]:
     return {name: value.string_value or value.number_value for name, value in fields.items()}
 
 
+def _metadata(message: pb.ProcessingRequest) -> dict[str, Any]:
+    """What filters in front said, where Envoy is told to hand it over."""
+    if not message.HasField("metadata_context"):
+        return {}
+    found = message.metadata_context.filter_metadata
+    return {name: MessageToDict(struct) for name, struct in found.items()}
+
+
 def event_of(message: pb.ProcessingRequest) -> tuple[str, Event]:
     """The kind of a message and the event it stands for. Raises UnexpectedEventError."""
     kind = message.WhichOneof("request")
@@ -112,7 +121,9 @@ def event_of(message: pb.ProcessingRequest) -> tuple[str, Event]:
         return kind, Chunk(body.body, body.end_of_stream)
     if kind == "request_headers":
         head = message.request_headers
-        return kind, RequestHead(_headers(head.headers), _attributes(message), head.end_of_stream)
+        return kind, RequestHead(
+            _headers(head.headers), _attributes(message), head.end_of_stream, _metadata(message)
+        )
     if kind == "request_body":
         return kind, RequestBody(message.request_body.body)
     if kind == "response_headers":

@@ -20,6 +20,7 @@ import msgspec
 
 from extproc.admin.http import serve
 from extproc.server import Settings
+from extproc.stores import open_stores
 from extproc.telemetry import merge
 
 log = logging.getLogger(__name__)
@@ -105,12 +106,15 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        close = await serve(admin, self.expose, self.parts)
+        stores = open_stores(self._children[0].settings.keeping)
+        await stores.start()
+        close = await serve(admin, self.expose, self.parts, stores.admin(None))
         keepers = [asyncio.create_task(self.keep(child)) for child in self._children]
         await stop.wait()
         await self.stop()
         await asyncio.gather(*keepers)
         await close()
+        await stores.close()
         for path in self._folder.iterdir():
             path.unlink()
         self._folder.rmdir()

@@ -1,1 +1,3 @@
-"""Metrics and health over HTTP."""
+"""Metrics, health, and what a person asks a running gateway, over HTTP.
+
+The door: `http.serve`, with `capabilities.Admin`."""

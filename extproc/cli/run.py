@@ -14,7 +14,7 @@ from extproc.stack import Options, Stack, StackError
 CONFIG = Path("envoy/gateway.yaml")
 
 TRY = """\
-curl {url}/chat/completions -H 'content-type: application/json' \\
+{key}curl {url}/chat/completions -H 'content-type: application/json' {auth}\\
   -d '{{"model": "flagship", "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
 
 
@@ -31,6 +31,9 @@ curl {url}/chat/completions -H 'content-type: application/json' \\
               help="ext_proc over TCP from this port on, instead of Unix sockets.")  # fmt: skip
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
 @click.option("--redis", default=None, metavar="URL", help="Needed from two workers.")
+@click.option("--data", type=click.Path(path_type=Path), default=None,
+              help="Keys, ledger and spool; by default in the folder.")  # fmt: skip
+@click.option("--ledger/--no-ledger", default=True, show_default=True)
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0))
 @click.option("--time-scale", default=1.0, show_default=True, hidden=True)
 def run(config: Path, **options: object) -> None:
@@ -67,6 +70,14 @@ async def _run(stack: Stack) -> None:
         await stack.stop()
 
 
+def _try(stack: Stack) -> str:
+    if stack.open:
+        return TRY.format(key="", auth="", url=stack.url)
+    admin = f"http://{stack.options.host}:{stack.options.admin}"
+    key = f"KEY=$(tollgate keys create --name trial --admin {admin})\n"
+    return TRY.format(key=key, auth='-H "authorization: Bearer $KEY" ', url=stack.url)
+
+
 def _announce(stack: Stack) -> None:
     options = stack.options
     real = [name for name in stack.providers if name not in stack.simulated]
@@ -80,6 +91,6 @@ def _announce(stack: Stack) -> None:
 
 Try:
 
-{TRY.format(url=stack.url)}
+{_try(stack)}
 
 Ctrl-C stops everything.""")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import uvloop
 
 from extproc import addresses
+from extproc.accounting.ledger import LedgerError
+from extproc.cli.asking import SPAN
+from extproc.identity import SecretError
 from extproc.server import Settings
 from extproc.server import run as run_worker
+from extproc.state import StateError
+from extproc.stores import Keeping
 from extproc.telemetry import logs
 from extproc.workers import Workers
 
@@ -22,6 +29,23 @@ ADMIN = "127.0.0.1:9902"
               help="Address of /metrics, /healthz and /readyz.")  # fmt: skip
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
 @click.option("--redis", default=None, metavar="URL", help="Shared state; needed from two workers.")
+@click.option("--data", default="tollgate-data", show_default=True, type=click.Path(path_type=Path),
+              help="Folder of the spool, of SQLite's files and of the keys' secret.")  # fmt: skip
+@click.option("--ledger/--no-ledger", default=True, show_default=True,
+              help="Keep a record of every request.")  # fmt: skip
+@click.option("--keep-records", default="30d", show_default=True, type=SPAN,
+              help="How long single records are kept.")  # fmt: skip
+@click.option("--keep-rollups", default="400d", show_default=True, type=SPAN,
+              help="How long the sums by hour and day are kept.")  # fmt: skip
+@click.option("--spool-limit", default=256, show_default=True, type=click.IntRange(1, 1 << 20),
+              metavar="MIB", help="What may wait on disk while the store is away.")  # fmt: skip
+@click.option("--sink-file", default=None, metavar="FILE",
+              help="Append every record to this file, as a line of JSON.")  # fmt: skip
+@click.option("--sink-url", default=None, metavar="URL",
+              help="POST every record there, as lines of JSON; the bearer token is in "
+                   "TOLLGATE_SINK_TOKEN.")  # fmt: skip
+@click.option("--tier", "tiers", multiple=True, metavar="NAME",
+              help="A tier that keys may have; repeat it. Without any: every name.")  # fmt: skip
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0),
               help="Seconds that live requests get after SIGTERM.")  # fmt: skip
 @click.option("--log-level", default="info", show_default=True,
@@ -32,6 +56,14 @@ def serve(
     admin: str,
     workers: int,
     redis: str | None,
+    data: Path,
+    ledger: bool,
+    keep_records: float,
+    keep_rollups: float,
+    spool_limit: int,
+    sink_file: str | None,
+    sink_url: str | None,
+    tiers: tuple[str, ...],
     drain_timeout: float,
     log_level: str,
 ) -> None:
@@ -39,16 +71,29 @@ def serve(
     if workers > 1 and redis is None:
         raise click.UsageError(f"--workers {workers} needs --redis: filters of one request may run "
                                "in different workers and meet in shared state.")  # fmt: skip
+    keeping = Keeping(
+        redis=redis,
+        data=str(data.resolve()),
+        ledger=ledger,
+        keep_records=keep_records,
+        keep_rollups=keep_rollups,
+        spool_limit=spool_limit << 20,
+        sink_file=sink_file,
+        sink_url=sink_url,
+        tiers=tiers,
+    )
     try:
         each = [
             Settings(
                 listen=address,
                 admin=admin,
-                redis=redis,
+                slot=slot,
+                slots=workers,
+                keeping=keeping,
                 drain_timeout=drain_timeout,
                 log_level=log_level,
             )
-            for address in addresses.of_workers(listen, workers)
+            for slot, address in enumerate(addresses.of_workers(listen, workers))
         ]
         addresses.of_workers(admin, 1)
     except ValueError as error:
@@ -56,5 +101,5 @@ def serve(
     logs.configure(log_level)
     try:
         uvloop.run(run_worker(each[0]) if workers == 1 else Workers(each).run(admin))
-    except OSError as error:
+    except (OSError, LedgerError, SecretError, StateError, ValueError) as error:
         raise click.ClickException(str(error)) from error

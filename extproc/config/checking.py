@@ -7,14 +7,15 @@ from pathlib import Path
 from extproc.config import discover, source
 from extproc.config.findings import ConfigError, Finding, Severity
 from extproc.config.gateway import Gateway
+from extproc.config.identity import identities
 from extproc.config.loading import load_document
 from extproc.config.options import RenderOptions, Settings
 from extproc.config.parts import is_loopback
 from extproc.config.rendering import Rendered
 from extproc.config.routes import target_policy
 from extproc.config.rules import ALL
-from extproc.config.rules.edge import public_identity
 from extproc.config.rules.embeddings import mixed
+from extproc.config.rules.identity import is_public, public_identity
 from extproc.config.rules.policies import no_price
 from extproc.config.source import Document
 from extproc.config.tree import At
@@ -80,7 +81,7 @@ def _check_gateway(document: Document) -> list[Finding]:
     ]
     settings = Settings.of(gateway, RenderOptions())
     host, _ = settings.gateway
-    if gateway.identity == "open" and not is_loopback(host):
+    if not is_loopback(host) and any(is_public(one) for one in identities(gateway)):
         findings.append(public_identity(top.get("envoy", "gateway"), host))
     if any(one.severity is Severity.ERROR for one in findings):
         return findings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from extproc.config.credentials import key_headers
 from extproc.config.gateway import Gateway, Provider
+from extproc.config.identity import jwks_origins
 from extproc.config.options import Settings, parse_endpoint
 from extproc.config.parts import (
     Node,
@@ -30,6 +31,8 @@ _BASE = {"anthropic": "/v1", "gemini": "/v1beta", "cohere": "/v1"}
 _RECOVERY = 5.0
 """Seconds between checks of a provider that is down, its start before the first check included:
 a provider that comes up a moment after Envoy should not wait for the next regular check."""
+_ISSUER_CONNECT = 2.0
+"""Seconds."""
 _MAX_HEADERS = 200
 """A client may send 100; Envoy and the filters add theirs."""
 
@@ -61,7 +64,13 @@ def all_clusters(gateway: Gateway, settings: Settings) -> list[Node]:
         _provider(name, one, settings) for name, one in gateway.providers.items() if name in used
     ]
     providers[0] = Noted("Providers.", providers[0])
-    return [*service, *levels, *providers]
+    issuers = [
+        _issuer(name, origin, jwt.ca_file or settings.trusted_ca)
+        for name, (origin, jwt) in jwks_origins(gateway).items()
+    ]
+    if issuers:
+        issuers[0] = Noted("Where the keys are by which tokens are verified.", issuers[0])
+    return [*service, *levels, *providers, *issuers]
 
 
 def _service(name: str, health: str, settings: Settings) -> Node:
@@ -123,14 +132,7 @@ def _level(target: str) -> Node:
 def _provider(name: str, provider: Provider, settings: Settings) -> Node:
     origin = Origin.parse(provider.url)
     cluster = provider_cluster(name)
-    node: Node = {
-        "name": cluster,
-        # One logical host: addresses that rotate in DNS do not cut streams.
-        "type": "STATIC" if origin.is_address else "LOGICAL_DNS",
-        "connect_timeout": duration(provider.connect_timeout),
-    }
-    if not origin.is_address:
-        node["dns_lookup_family"] = "ALL"
+    node = _host(cluster, origin, provider.connect_timeout)
     node |= {
         "typed_extension_protocol_options": http_protocol(
             {
@@ -153,6 +155,28 @@ def _provider(name: str, provider: Provider, settings: Settings) -> Node:
         "common_lb_config": no_panic(),
         "circuit_breakers": no_limits(),
     }
+
+
+def _host(name: str, origin: Origin, connect_timeout: float) -> Node:
+    """A cluster of one host somewhere else."""
+    node: Node = {
+        "name": name,
+        # One logical host: addresses that rotate in DNS do not cut streams.
+        "type": "STATIC" if origin.is_address else "LOGICAL_DNS",
+        "connect_timeout": duration(connect_timeout),
+    }
+    if not origin.is_address:
+        node["dns_lookup_family"] = "ALL"
+    return node
+
+
+def _issuer(name: str, origin: Origin, trusted_ca: str) -> Node:
+    """Asked now and then, and by Envoy itself: it needs no checks and no limits."""
+    node = _host(name, origin, _ISSUER_CONNECT)
+    node["load_assignment"] = endpoints(name, [socket_address(origin.host, origin.port)])
+    if origin.tls:
+        node["transport_socket"] = _tls(origin, trusted_ca)
+    return node
 
 
 def _protocols(origin: Origin) -> Node:

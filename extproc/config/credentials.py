@@ -7,10 +7,11 @@ only as a secret, which a filter injects, and AWS's credentials in the filter th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from extproc.config.gateway import Gateway, Provider
+from extproc.config.gateway import Gateway, KeyHeader, Provider
 from extproc.config.parts import Node, extension
 from extproc.config.urls import Origin
 
@@ -21,7 +22,9 @@ AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 NO_METADATA: Final = "AWS_EC2_METADATA_DISABLED"
 """`true` keeps Envoy from asking the instance it runs on for credentials, and from logging that
 nobody answered."""
-_HEADERS: Final = {
+KEY_FILTERS: Final = ("tollgate.strip-keys", "tollgate.key")
+"""Filters of a level that take the caller's credentials away and add the gateway's key."""
+_HEADERS: Final[Mapping[str, KeyHeader]] = {
     "openai": "authorization",
     "azure": "api-key",
     "anthropic": "x-api-key",
@@ -56,30 +59,44 @@ def key_headers(provider: Provider) -> list[Node]:
     ]
 
 
+def callers_header(provider: Provider) -> KeyHeader | None:
+    """The header in which the provider takes a caller's own key. None: it takes none. A signature
+    is Envoy's to make, and Google's tokens hold for an hour and for one project, the gateway's."""
+    if signs(provider) or provider.dialect == "vertex":
+        return None
+    return _header(provider)
+
+
+def _header(provider: Provider) -> KeyHeader:
+    return provider.key_header or _HEADERS[provider.dialect]
+
+
 def _form(provider: Provider) -> tuple[str, str]:
-    header = provider.key_header or _HEADERS[provider.dialect]
+    header = _header(provider)
     return header, "Bearer " if header == "authorization" else ""
 
 
-def strips(provider: Provider) -> list[Node]:
+def _strip(provider: Provider) -> Node:
     """What is removed before a filter that says who asks. The route would do it after, and take
     that filter's own headers away."""
-    if not late(provider):
-        return []
     removed: list[Node] = [{"remove": one} for one in CREDENTIALS]
     if signs(provider):
         removed.append({"remove_on_match": {"key_matcher": {"prefix": "x-amz-"}}})
-    return removed
+    return extension(
+        "tollgate.strip-keys",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        {"mutations": {"request_mutations": removed}},
+    )
 
 
 def filters(name: str, provider: Provider, folder: Path | None) -> list[Node]:
-    """The filter that says who asks, after all that changes the request. `folder` is where the
-    files of secrets stand."""
+    """The filter that says who asks, after all that changes the request, and before it the one
+    that takes away what the client said. `folder` is where the files of secrets stand."""
     if signs(provider):
-        return [_signing(provider)]
+        return [_strip(provider), _signing(provider)]
     if provider.key_file is None or folder is None:
         return []
-    return [_injector(name, provider, folder)]
+    return [_strip(provider), _injector(name, provider, folder)]
 
 
 def _signing(provider: Provider) -> Node:

@@ -6,13 +6,18 @@ from `32MiB` or a plain number.
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 
-from extproc.policy import DialectName, Level, Price
+from extproc.policy import DialectName, HeaderIdentity, Level, MtlsIdentity, Price, Whose
 
 KeyHeader = Literal["authorization", "api-key", "x-api-key", "x-goog-api-key"]
+
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""What people call their providers, targets, chains, routes and tiers."""
 
 
 class Seconds(float):
@@ -100,6 +105,40 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     simulator: bool = False
 
 
+class Jwt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Tokens of one issuer, which Envoy verifies."""
+
+    issuer: str
+    audiences: tuple[str, ...] = ()
+    """One of them must be in the token's `aud`: else a token that the issuer made for another
+    service would be taken."""
+    jwks_url: str | None = None
+    """Where the issuer's keys are; asked again every ten minutes."""
+    jwks_file: str | None = None
+    """A file with the keys, which Envoy reads at its start."""
+    ca_file: str | None = None
+    """Certificates to trust for `jwks_url`. None: the system's."""
+    header: str | None = None
+    """The header that carries the token and nothing else. None: where SDKs carry a key."""
+    claims: Whose = Whose(user="sub")
+    fixed: Whose = Whose()
+    may_set: tuple[str, ...] = ()
+
+
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which proofs of identity are taken; see `IdentityPolicy`."""
+
+    keys: bool = False
+    jwt: tuple[Jwt, ...] = ()
+    mtls: MtlsIdentity | None = None
+    header: HeaderIdentity | None = None
+    open: bool = False
+    beyond_loopback: bool = False
+
+
+Identified = Literal["open", "keys"] | Identity
+
+
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which requests a route takes. All headers must have exactly these values."""
 
@@ -118,6 +157,25 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     accounting: Literal["body"] = "body"
     strict: bool = False
     """A target that would have to leave a parameter out refuses instead."""
+    identity: Identified | None = None
+    """None: as for the whole gateway."""
+    mode: Literal["enforce", "observe"] = "enforce"
+    credentials: Literal["gateway", "caller"] = "gateway"
+    """`caller`: the provider gets the key that the client sends, and none of ours."""
+    record: Literal["figures", "content"] = "figures"
+    ledger: Literal["best_effort", "required"] = "best_effort"
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clients connect by TLS. All are paths of PEM files."""
+
+    cert: str
+    """The gateway's certificate, with those between it and its root."""
+    key: str
+    client_ca: str | None = None
+    """Who may sign certificates of clients. None: clients are asked for none."""
+    require_client_cert: bool = False
+    """A client without a certificate does not get a connection."""
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,6 +190,8 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     access_log: str | None = None
     max_body: Size | None = None
     drain_timeout: Seconds | None = None
+    tls: Tls | None = None
+    """None: plain HTTP."""
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -141,5 +201,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     targets: dict[str, Target]
     chains: dict[str, list[Level]]
     routes: list[Route]
-    identity: Literal["open"] = "open"
+    identity: Identified = "keys"
+    tiers: dict[str, dict[str, str]] = {}
+    """Tiers that callers may be of, with limits as text. Empty: any tier."""
     envoy: Listen = Listen()

@@ -8,6 +8,14 @@ from extproc.config import credentials
 from extproc.config.access_log import access_log, local_replies
 from extproc.config.clusters import GATEWAY_SERVICE, TARGET_SERVICE, level_cluster
 from extproc.config.gateway import Gateway, Provider
+from extproc.config.identity import (
+    JWT_AUTHN,
+    identities,
+    jwt_filter,
+    needed_attributes,
+    tls,
+    trusted_headers,
+)
 from extproc.config.loading import provider_of
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, socket_address
@@ -113,11 +121,12 @@ def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
                     },
                 ),
             ),
+            *_tokens(gateway),
             Noted(
                 "Who asks, may they, and which levels may serve them. Answers come through here\n"
                 "as well, but that the virtual host turns on: what is no request has none, and\n"
                 "Envoy's 400 to it would wait for the service while its connection is closed.",
-                _gateway_filter(),
+                _gateway_filter(gateway),
             ),
             _router(),
         ],
@@ -128,11 +137,25 @@ def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
         ),
         "access_log": access_log(settings.access_log),
     }
+    chain: Node = {"filters": [_manager(manager)]}
+    if gateway.envoy.tls is not None:
+        chain["transport_socket"] = tls(gateway.envoy.tls)
     return {
         "name": "gateway",
         "address": socket_address(*settings.gateway),
-        "filter_chains": [{"filters": [_manager(manager)]}],
+        "filter_chains": [chain],
     }
+
+
+def _tokens(gateway: Gateway) -> list[Node]:
+    found = jwt_filter(gateway)
+    if found is None:
+        return []
+    note = (
+        "Tokens are verified here; whether one is needed, and what of one that does not hold, the\n"
+        "service says."
+    )
+    return [Noted(note, found)]
 
 
 def _target(
@@ -157,9 +180,9 @@ def _target(
             Noted("Refuses, or translates there and back.", _target_filter(policy)),
             Noted(
                 "Nothing of ours or of the client's network goes on.",
-                _provider_strip(credentials.strips(provider)),
+                _provider_strip(),
             ),
-            *(Noted("Who asks: after this nothing of the request changes.", one) for one in last),
+            *_noted(last),
             _router(),
         ],
     }
@@ -191,7 +214,16 @@ def _router() -> Node:
     )
 
 
-def _provider_strip(more: list[Node]) -> Node:
+def _noted(last: list[Node]) -> list[Node]:
+    """The filters that say who asks."""
+    notes = (
+        "Nor what the client says of itself.",
+        "Who asks: after this nothing of the request changes.",
+    )
+    return [Noted(note, one) for note, one in zip(notes, last, strict=False)]
+
+
+def _provider_strip() -> Node:
     """After the service, before the provider."""
     prefixes = ("x-tollgate-", "x-forwarded-", "x-envoy-")
     mutations: list[Node] = [
@@ -206,7 +238,6 @@ def _provider_strip(more: list[Node]) -> Node:
                     *mutations,
                     {"remove": "x-request-id"},
                     {"remove": "forwarded"},
-                    *more,
                 ]
             }
         },
@@ -234,7 +265,14 @@ def _service(cluster: str, which: str) -> Node:
     }
 
 
-def _gateway_filter() -> Node:
+def _gateway_filter(gateway: Gateway) -> Node:
+    known = list(identities(gateway))
+    attributes = ["xds.route_metadata", "xds.virtual_host_metadata", *needed_attributes(known)]
+    metadata: Node = {
+        "receiving_namespaces": {"untyped": [NAMESPACE], "typed": [OVERRIDE_NAMESPACE]}
+    }
+    if any(one.jwt for one in known):
+        metadata["forwarding_namespaces"] = {"untyped": [JWT_AUTHN]}
     return extension(
         "tollgate.gateway",
         "extensions.filters.http.ext_proc.v3.ExternalProcessor",
@@ -252,13 +290,11 @@ def _gateway_filter() -> Node:
                 "request_trailer_mode": "SKIP",
                 "response_trailer_mode": "SKIP",
             },
-            "forward_rules": _forwarded(GATEWAY_READS),
+            "forward_rules": _forwarded((*GATEWAY_READS, *trusted_headers(known))),
             "mutation_rules": {"allow_envoy": True},
-            "request_attributes": ["xds.route_metadata", "xds.virtual_host_metadata"],
+            "request_attributes": attributes,
             "response_attributes": ["response.code_details", "upstream.request_attempt_count"],
-            "metadata_options": {
-                "receiving_namespaces": {"untyped": [NAMESPACE], "typed": [OVERRIDE_NAMESPACE]}
-            },
+            "metadata_options": metadata,
         },
     )
 

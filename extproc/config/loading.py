@@ -12,13 +12,14 @@ import msgspec
 
 from extproc.catalogue import FEATURES
 from extproc.config import source, typed
+from extproc.config.callers import unfit
 from extproc.config.findings import ConfigError, Path, Severity, suggest
-from extproc.config.gateway import Gateway, Provider, Target
-from extproc.config.providers import completed, mistakes, target_mistakes
+from extproc.config.gateway import NAME, Gateway, Identified, Identity, Provider, Target
+from extproc.config.proofs import gateway_mistakes, tier_mistakes, tls_mistakes
+from extproc.config.providers import Mistake, completed, mistakes, target_mistakes
 from extproc.config.source import Document
 from extproc.config.urls import Origin
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STRIPPED = ("x-tollgate-i-", "x-envoy-")
 _RESERVED = "auto"
@@ -65,18 +66,23 @@ class _Short:
     def prepare(self) -> None:
         if self._document.data is None:
             self._document.data = {}
+        for name, limits in self._section("tiers").items():
+            self._as_text(("tiers", name), limits)
         for levels in self._values("chains"):
             if isinstance(levels, list):
                 levels[:] = [{one: 1} if isinstance(one, str) else one for one in levels]
         targets = self._section("targets")
         for name, target in targets.items():
-            price = target.get("price") if isinstance(target, dict) else None
-            if not isinstance(price, dict):
-                continue
-            for key, value in price.items():
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    path = ("targets", name, "price", key)
-                    price[key] = self._document.numbers.get(path, str(value))
+            if isinstance(target, dict):
+                self._as_text(("targets", name, "price"), target.get("price"))
+
+    def _as_text(self, path: Path, node: Any) -> None:
+        """Numbers of a mapping as they were written."""
+        if not isinstance(node, dict):
+            return
+        for key, value in node.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                node[key] = self._document.numbers.get((*path, key), str(value))
 
     def _section(self, name: str) -> dict[str, Any]:
         data = self._document.data
@@ -100,6 +106,7 @@ class _Names:
         self._targets()
         self._chains()
         self._routes()
+        self._identity()
         self._envoy()
 
     def _error(self, path: Path, message: str, rule: str) -> None:
@@ -112,7 +119,7 @@ class _Names:
             if not names:
                 self._error((section,), "is empty; there must be at least one", "empty")
             for name in names:
-                if not _NAME.fullmatch(name):
+                if not NAME.fullmatch(name):
                     message = f"'{name}' is not a name; use letters, digits, '.', '_' and '-'"
                     self._error((section, name), message, "bad-name")
         for name in sorted({*gateway.targets} & {*gateway.chains}):
@@ -124,6 +131,7 @@ class _Names:
                 self._error((section, _RESERVED), message, "reserved-name")
 
     def _providers(self) -> None:
+        passed = all(one.credentials == "caller" for one in self._gateway.routes)
         for name, provider in self._gateway.providers.items():
             path = ("providers", name)
             try:
@@ -137,8 +145,7 @@ class _Names:
             if provider.key_file is not None and not File(provider.key_file).is_absolute():
                 message = "must be an absolute path: Envoy is started elsewhere"
                 self._error((*path, "key_file"), message, "bad-path")
-            for mistake in mistakes(provider):
-                self._error((*path, *mistake.path), mistake.message, mistake.rule)
+            self._mistakes(path, mistakes(provider, passed=passed))
             if provider.health.path is not None and not provider.health.path.startswith("/"):
                 message = f"'{provider.health.path}' does not begin with '/'"
                 self._error((*path, "health", "path"), message, "bad-path")
@@ -154,8 +161,7 @@ class _Names:
                 message = f"no provider '{target.provider}'{suggest(target.provider, providers)}"
                 self._error((*path, "provider"), message, "missing-provider")
             else:
-                for mistake in target_mistakes(target, providers[target.provider]):
-                    self._error((*path, *mistake.path), mistake.message, mistake.rule)
+                self._mistakes(path, target_mistakes(target, providers[target.provider]))
             self._limits(path, target)
             for index, feature in enumerate(target.features or ()):
                 if feature not in FEATURES:
@@ -197,7 +203,7 @@ class _Names:
         seen: dict[str, int] = {}
         for index, route in enumerate(gateway.routes):
             path = ("routes", index)
-            if not _NAME.fullmatch(route.name):
+            if not NAME.fullmatch(route.name):
                 message = f"'{route.name}' is not a name; use letters, digits, '.', '_' and '-'"
                 self._error((*path, "name"), message, "bad-name")
             if route.name in seen:
@@ -210,8 +216,27 @@ class _Names:
                 if choice not in known:
                     message = f"no chain or target '{choice}'{suggest(choice, known)}"
                     self._error((*path, "models", alias), message, "missing-chain")
+            self._mistakes((), unfit(gateway, index))
             for header in route.match.headers:
                 self._header((*path, "match", "headers", header), header)
+
+    def _identity(self) -> None:
+        gateway = self._gateway
+        said: list[tuple[Path, Identified]] = [(("identity",), gateway.identity)]
+        for index, route in enumerate(gateway.routes):
+            if route.identity is not None:
+                said.append((("routes", index, "identity"), route.identity))
+        for path, field in said:
+            if isinstance(field, Identity):
+                found = gateway_mistakes(field, gateway.tiers, gateway.envoy.tls)
+                self._mistakes(path, found)
+        self._mistakes(("tiers",), tier_mistakes(gateway.tiers))
+        if gateway.envoy.tls is not None:
+            self._mistakes(("envoy", "tls"), tls_mistakes(gateway.envoy.tls))
+
+    def _mistakes(self, path: Path, found: Iterable[Mistake]) -> None:
+        for one in found:
+            self._error((*path, *one.path), one.message, one.rule)
 
     def _chain_of(self, index: int) -> None:
         route = self._gateway.routes[index]

@@ -55,10 +55,11 @@ def completed(name: str, provider: Provider) -> Provider:
     return msgspec.structs.replace(provider, **open_)
 
 
-def mistakes(provider: Provider) -> Iterator[Mistake]:
-    """What does not go with the provider's dialect, or is missing for it."""
+def mistakes(provider: Provider, *, passed: bool = False) -> Iterator[Mistake]:
+    """What does not go with the provider's dialect, or is missing for it. `passed`: callers bring
+    keys of their own, on every route."""
     yield from _misplaced(provider)
-    yield from _keys(provider)
+    yield from _keys(provider, passed=passed)
     yield from _spelling(provider)
     if provider.dialect in ("vertex", "bedrock"):
         yield from _place(provider)
@@ -85,15 +86,15 @@ def _misplaced(provider: Provider) -> Iterator[Mistake]:
         yield Mistake(("server",), message, "unknown-server")
 
 
-def _keys(provider: Provider) -> Iterator[Mistake]:
+def _keys(provider: Provider, *, passed: bool) -> Iterator[Mistake]:
     if provider.key_env is not None and provider.key_file is not None:
         message = "stands beside key_env; one of them has the key"
         yield Mistake(("key_file",), message, "key-twice")
     if provider.key_env is None and provider.key_file is None:
-        if provider.dialect in _KEYED:
+        if provider.dialect in _KEYED and not (passed and provider.dialect != "vertex"):
             message = f"{provider.dialect} needs a key; say key_env: VARIABLE or key_file: PATH"
             yield Mistake((), message, "missing-key")
-        if provider.key_header is not None:
+        if provider.key_header is not None and not passed:
             message = "there is no key to send; say key_env or key_file"
             yield Mistake(("key_header",), message, "missing-key")
     elif provider.dialect == "bedrock" and provider.profile is not None:

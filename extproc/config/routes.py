@@ -7,13 +7,27 @@ from typing import Any
 import msgspec
 
 from extproc.config.clusters import level_cluster, provider_cluster
-from extproc.config.credentials import CREDENTIALS, key_headers, late
+from extproc.config.credentials import (
+    CREDENTIALS,
+    KEY_FILTERS,
+    callers_header,
+    key_headers,
+    late,
+)
 from extproc.config.gateway import Gateway, Route, Target
+from extproc.config.identity import identities, policy_of, token_headers, trusted_headers
 from extproc.config.loading import provider_of
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, typed
 from extproc.config.urls import Origin
-from extproc.headers import I_READY, I_REFUSAL, NAMESPACE, OVERRIDE_NAMESPACE
+from extproc.headers import (
+    I_CREDENTIAL,
+    I_READY,
+    I_REFUSAL,
+    NAMESPACE,
+    NO_KEY,
+    OVERRIDE_NAMESPACE,
+)
 from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
 
 GATEWAY_TABLE = "gateway"
@@ -110,13 +124,15 @@ def target_policy(gateway: Gateway, name: str, *, scale: float = 1.0) -> TargetP
         features=target.features,
         price=target.price,
         simulator=target.simulator,
+        key_header=callers_header(provider),
     )
 
 
 def host_policy(gateway: Gateway, settings: Settings) -> HostPolicy:
     """What all routes share."""
     return HostPolicy(
-        identity=gateway.identity,
+        identity=policy_of(gateway, gateway.identity),
+        tiers=tuple(gateway.tiers),
         chains=gateway.chains,
         targets={
             name: msgspec.structs.replace(
@@ -132,6 +148,8 @@ def _gateway_table(gateway: Gateway, settings: Settings) -> Node:
     routes = [_route(gateway, one, settings) for one in gateway.routes]
     if all(one.match.headers for one in gateway.routes):
         routes.append(_nowhere())
+    said = [*trusted_headers(identities(gateway)), *token_headers(gateway)]
+    hidden = {"request_headers_to_remove": said} if said else {}
     return {
         "name": GATEWAY_TABLE,
         "virtual_hosts": [
@@ -139,6 +157,8 @@ def _gateway_table(gateway: Gateway, settings: Settings) -> Node:
                 "name": "gateway",
                 "domains": ["*"],
                 "include_request_attempt_count": True,
+                # The service has read them: this comes after its filter.
+                **hidden,
                 "metadata": Noted(
                     "What all routes share: chains, and what the service must know of targets\n"
                     "before it forwards.",
@@ -165,6 +185,11 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         walk_on=route.walk_on,
         accounting=route.accounting,
         strict=route.strict,
+        identity=None if route.identity is None else policy_of(gateway, route.identity),
+        mode=route.mode,
+        credentials=route.credentials,
+        record=route.record,
+        ledger=route.ledger,
     )
     # A route for everybody also takes paths that do not exist: the service answers those.
     match: Node = {"prefix": "/v1/" if route.match.headers else "/"}
@@ -173,10 +198,20 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
             {"name": name.lower(), "string_match": {"exact": value}}
             for name, value in route.match.headers.items()
         ]
+    own: Node = {}
+    if route.credentials == "caller":
+        # Whatever the service does: a level that sees this header sends no key of ours.
+        own["request_headers_to_add"] = [
+            {
+                "header": {"key": I_CREDENTIAL, "value": NO_KEY},
+                "append_action": "ADD_IF_ABSENT",
+            }
+        ]
     return {
         "name": route.name,
         "match": match,
         "route": _walk(gateway, chain),
+        **own,
         "request_body_buffer_limit": settings.max_body + OUTER_EXTRA,
         "metadata": _metadata(policy),
     }
@@ -246,6 +281,9 @@ def _target_table(gateway: Gateway, name: str, settings: Settings) -> Node:
     if keys:
         route["request_headers_to_add"] = keys
     routes = [_ready(route, name), route] if policy.dialect in _READY else [route]
+    if passes_keys(gateway) and policy.key_header is not None:
+        filters = KEY_FILTERS if late(provider) else ()
+        routes.insert(0, _passing(route, policy.key_header, filters))
     return {
         "name": target_table(name),
         "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
@@ -263,6 +301,29 @@ def _ready(route: Node, name: str) -> Node:
             "headers": [{"name": I_READY, "string_match": {"exact": name}}],
         },
         "typed_per_filter_config": {"tollgate.target": typed(_PER_ROUTE, {"overrides": override})},
+    }
+
+
+def passes_keys(gateway: Gateway) -> bool:
+    """Some route hands callers' own keys to providers."""
+    return any(one.credentials == "caller" for one in gateway.routes)
+
+
+def _passing(route: Node, header: str, filters: tuple[str, ...]) -> Node:
+    """The same for a request that brings its caller's own key, or none: ours is not added, be it by
+    the route or by `filters`, and the header in which the level's filter puts it is left alone."""
+    rest = {key: one for key, one in route.items() if key != "request_headers_to_add"}
+    if filters:
+        disabled = typed("config.route.v3.FilterConfig", {"disabled": True})
+        rest["typed_per_filter_config"] = dict.fromkeys(filters, disabled)
+    return {
+        **rest,
+        "name": f"{route['name']}-caller",
+        "match": {
+            "prefix": "/",
+            "headers": [{"name": I_CREDENTIAL, "present_match": True}],
+        },
+        "request_headers_to_remove": [one for one in CREDENTIALS if one != header],
     }
 
 

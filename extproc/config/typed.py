@@ -41,9 +41,9 @@ def read(kind: Any, node: Any, path: Path, report: Report) -> Any:
 
 def _value(kind: Any, node: Any, path: Path, report: Report) -> Any:
     if get_origin(kind) in (Union, UnionType):
-        if node is None:
+        if node is None and type(None) in get_args(kind):
             return None
-        kind = next(one for one in get_args(kind) if one is not type(None))
+        kind = _alternative(get_args(kind), node)
     origin = get_origin(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _struct(kind, node, path, report)
@@ -52,6 +52,15 @@ def _value(kind: Any, node: Any, path: Path, report: Report) -> Any:
     if origin in (list, tuple):
         return _list(kind, node, path, report)
     return _leaf(kind, node, path, report)
+
+
+def _alternative(kinds: tuple[Any, ...], node: Any) -> Any:
+    """What `node` is meant to be: a mapping is the Struct among `kinds`, if there is one, and
+    anything else the first that is none."""
+    known = [one for one in kinds if one is not type(None)]
+    structs = [one for one in known if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    others = [one for one in known if one not in structs]
+    return (structs or others)[0] if isinstance(node, dict) else (others or structs)[0]
 
 
 def _struct(kind: type[msgspec.Struct], node: Any, path: Path, report: Report) -> Any:

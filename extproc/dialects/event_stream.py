@@ -13,6 +13,7 @@ no way to find where the next message begins: the stream is over.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct as Layout
 from struct import error as LayoutError  # noqa: N812 - an exception, named as one
 from typing import Final
@@ -45,10 +46,10 @@ _INTEGERS: Final = {
 _LENGTH: Final = Layout(">H")
 _UUID_SIZE: Final = 16
 
-_KEPT: Final = 32
+_KEPT: Final = 64
 _KEPT_SIZE: Final = 512
-"""Readings of headers that are kept, and bytes of one. The messages of one stream share a handful
-of about a hundred bytes each."""
+"""Readings of headers that are kept, and bytes of one. The messages of all streams share a dozen
+of about a hundred bytes each, which say no more than a message's kind."""
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -90,7 +91,7 @@ class TruncatedError(FramingError):
 class Parser:
     """Feed bytes as they come; the messages are the same however they were cut."""
 
-    __slots__ = ("_held", "_kept", "_limit", "_need", "_pieces")
+    __slots__ = ("_held", "_limit", "_need", "_pieces")
 
     def __init__(self, limit: int = MAX_MESSAGE) -> None:
         self._limit = limit
@@ -99,7 +100,6 @@ class Parser:
         self._held = 0
         self._need = 0
         """Bytes held from which on something can be told."""
-        self._kept: dict[bytes, dict[str, HeaderValue]] = {}
 
     @property
     def missing(self) -> int:
@@ -164,14 +164,15 @@ class Parser:
             raise ChecksumError("the checksum of a message is wrong")
         payload_at = at + _PRELUDE.size + headers
         text = chunk[at + _PRELUDE.size : payload_at]
-        read = self._kept.get(text)
-        if read is None:
-            if headers > MAX_HEADERS:
-                raise LengthError(f"headers of {headers} bytes")
-            read = _headers(text)
-            if len(self._kept) < _KEPT and headers <= _KEPT_SIZE:
-                self._kept[text] = read
+        if headers > MAX_HEADERS:
+            raise LengthError(f"headers of {headers} bytes")
+        read = _known(text) if headers <= _KEPT_SIZE else _headers(text)
         return Message(read, chunk[payload_at:payload_end])
+
+
+@lru_cache(maxsize=_KEPT)
+def _known(text: bytes) -> Mapping[str, HeaderValue]:
+    return _headers(text)
 
 
 def _headers(text: bytes) -> dict[str, HeaderValue]:

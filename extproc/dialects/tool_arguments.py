@@ -17,37 +17,36 @@ class _Object(Struct):
 
 
 _OBJECT: Final = msgspec.json.Decoder(_Object)
+_WRONG: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def arguments_object(text: str) -> Raw:
     """The arguments as they stand, if they are an object. No text at all is a call without
     arguments. Raises ValueError."""
-    if not text or text.isspace():
-        return _EMPTY
     try:
         _OBJECT.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _WRONG as error:
+        if not text or text.isspace():
+            return _EMPTY
         raise ValueError("arguments are not a JSON object") from error
-    return Raw(text.encode())
+    return Raw(text)
 
 
 def arguments_problem(messages: list[Message]) -> str | None:
     """Why the arguments of a call cannot be sent as an object, naming the field, or None."""
+    decode = _OBJECT.decode
     for index, message in enumerate(messages):
         if type(message) is AssistantMessage and message.tool_calls:
             for number, call in enumerate(message.tool_calls):
-                if type(call) is FunctionCall and not _is_object(call.function.arguments):
-                    path = f"messages[{index}].tool_calls[{number}].function.arguments"
-                    return f"tools: {path} is not a JSON object"
+                if type(call) is FunctionCall:
+                    text = call.function.arguments
+                    try:
+                        decode(text)
+                    except _WRONG:
+                        if text and not text.isspace():
+                            path = f"messages[{index}].tool_calls[{number}].function.arguments"
+                            return f"tools: {path} is not a JSON object"
     return None
-
-
-def _is_object(text: str) -> bool:
-    try:
-        _OBJECT.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return not text or text.isspace()
-    return True
 
 
 def as_text(arguments: Raw) -> str:
@@ -56,4 +55,11 @@ def as_text(arguments: Raw) -> str:
     data = bytes(arguments)
     if data[:1] != b"{":
         return "{}"
-    return msgspec.json.format(data, indent=-1).decode()
+    return compact(data)
+
+
+def compact(data: bytes) -> str:
+    """JSON without the white space that means nothing."""
+    if data.split(None, 1) != [data]:
+        data = msgspec.json.format(data, indent=-1)
+    return data.decode()

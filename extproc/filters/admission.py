@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from secrets import token_hex
 from typing import Final
 
+import msgspec
+
 from extproc import headers as h
 from extproc import strict_json
-from extproc.catalogue import NEED, estimate
+from extproc.catalogue import NEED, Model, Price, estimate
 from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
 from extproc.filters.large import work
 from extproc.filters.verdict import note_of, verdict
-from extproc.identity import Attribution, attribution
+from extproc.identity import Attribution, attribution, check_models
 from extproc.policy import TargetPolicy
-from extproc.records import ANONYMOUS
+from extproc.records import ANONYMOUS, NOBODY, Caller, Observation, Usage
 from extproc.routing import Demand, Route
 
 MODELS: Final = "/v1/models"
@@ -32,6 +35,13 @@ PATHS: Final[Mapping[str, str]] = {
     "/v1/messages/count_tokens": "count_tokens",
 }
 """The client's format by its path."""
+NO_PROVIDER_KEY: Final = ClientError(
+    401,
+    "invalid_request_error",
+    "missing_provider_key",
+    "This route asks the provider with your own key: send it in 'authorization: Bearer', and the "
+    f"gateway's key, if you have one, in '{h.KEY}'.",
+)
 JSON_TYPES: Final = ("application/json", "")
 
 
@@ -56,11 +66,25 @@ class Asked:
     tokens: int = 0
     """Estimated input."""
     attribution: Attribution = ANONYMOUS
+    caller: Caller | None = None
+    """None: nobody was let in."""
+    ignored: tuple[str, ...] = ()
+    """Kinds of what the client said of itself and had no right to say."""
     chain: Levels = ()
     """The levels it may take."""
+    chain_name: str = ""
     attempts: int = 0
     target: TargetPolicy | None = None
     refusals: tuple[tuple[str, str], ...] = ()
+    forwarded: float | None = None
+    """When it was sent on, on the monotonic clock."""
+    answered: float | None = None
+    """When the answer's head came."""
+    recorded: bool = False
+    """It asks for a model, so the ledger has a record of it."""
+    fingerprint: str | None = None
+    observed: list[Observation] = field(default_factory=list)
+    """What would have been done about it, on a route that observes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +94,14 @@ class Admitted:
     chain: Levels
     body: bytes | None
     """None: as it came."""
+    reserved: Usage
+    """What it may use: the prompt as estimated, and the output that it asks for at most."""
     ready: str | None = None
     """The target of the first level, if the body is what its provider takes."""
+    credential: str | None = None
+    """The caller's own provider key, where the route passes it through."""
+    price: Price | None = None
+    """Of the first level."""
 
 
 def mint() -> str:
@@ -146,19 +176,54 @@ def admit(
     asked.model = request.model
     asked.stream = request.stream
     asked.hide_usage = request.hide_usage
-    asked.attribution = attribution(asked.headers, request.user, request.metadata)
+    caller = asked.caller or NOBODY
+    asked.attribution, asked.ignored = attribution(
+        asked.headers, request.user, request.metadata, caller
+    )
     asked.tokens = estimate(*request.text, request.messages)
+    check_models(caller, (request.model, *(request.models or ())))
+    credential = _credential(asked) if route.policy.credentials == "caller" else None
     levels = route.names.levels(request.model, request.models)
+    asked.chain_name = route.names.chain(request.model, request.models)
     plan = route.plan(levels, asked.tokens, request.max_output, _demands(request, body, dialects))
     asked.refusals = tuple((name, refusal.reason.value) for name, refusal in plan.left_out)
     if not plan.chain:
         raise verdict([note_of(name, refusal) for name, refusal in plan.left_out])
     asked.chain = plan.chain
     first = plan.first
-    if first is not None and not dialects[first.dialect].ready(request, first):
-        first = None
+    if credential is not None or (
+        first is not None and not dialects[first.dialect].ready(request, first)
+    ):
+        first = None  # its level has to see it
     forwarded = format_.forwarded(request, body, first.model if first else None)
-    return Admitted(plan.chain, forwarded, first.target if first else None)
+    model = route.first(plan.chain)
+    return Admitted(
+        plan.chain,
+        forwarded,
+        Usage(asked.tokens, _most_output(request, model), estimated=True),
+        ready=first.target if first else None,
+        credential=credential,
+        price=model.price if model else None,
+    )
+
+
+def _most_output(request: ClientRequest, model: Model | None) -> int:
+    """Tokens that the request allows for its answer; 0 if it does not say."""
+    wanted = max(0, request.max_output or 0)
+    cap = model.output_cap if model else None
+    return wanted if cap is None else min(wanted, cap)
+
+
+def _credential(asked: Asked) -> str:
+    """The provider key that a caller brought along. Raises ClientError 401."""
+    for name in h.CREDENTIALS:
+        value = asked.headers.get(name, "")
+        if name == "authorization":
+            scheme, _, value = value.partition(" ")
+            value = value if scheme.lower() == "bearer" else ""
+        if value := value.strip():
+            return value
+    raise NO_PROVIDER_KEY
 
 
 def _demands(
@@ -174,6 +239,14 @@ def _demands(
         return Demand(needs - dialect.droppable(target), lacking, param)
 
     return demand
+
+
+def fingerprint(asked: Asked, body: bytes, key: bytes) -> str:
+    """What requests share that ask the same of the same route for the same tenant. Nobody without
+    the key can tell by it whether a body that he thinks of was asked."""
+    tenant = asked.caller.tenant if asked.caller else None
+    parts = msgspec.json.encode((tenant, asked.route.policy.route, asked.format))
+    return blake2b(parts + body, digest_size=16, key=key[:64]).hexdigest()
 
 
 def _field(lacking: str, body: bytes) -> str | None:
@@ -207,6 +280,8 @@ def upstream_headers(asked: Asked, admitted: Admitted, body: bytes) -> list[tupl
         fields.append((h.I_WALK, "content"))
     if asked.route.policy.strict:
         fields.append((h.I_STRICT, "1"))
+    if admitted.credential is not None:
+        fields.append((h.I_CREDENTIAL, admitted.credential))
     if admitted.ready is not None:
         fields.append((h.I_READY, admitted.ready))
     if admitted.body is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,11 +17,13 @@ import msgspec
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
-    """The request's head. `attributes` are the CEL values the filter's configuration asks for."""
+    """The request's head. `attributes` are the CEL values the filter's configuration asks for,
+    `metadata` what filters in front found out, by their namespaces."""
 
     headers: dict[str, str]
     attributes: Mapping[str, str | float]
     end: bool
+    metadata: Mapping[str, Any] = {}
 
 
 class RequestBody(msgspec.Struct, frozen=True, gc=False):

@@ -30,6 +30,7 @@ from extproc.filters.admission import (
     admit,
     check_endpoint,
     check_head,
+    fingerprint,
     format_of,
     mint,
     plain_path,
@@ -51,9 +52,11 @@ from extproc.filters.exchange import (
     ResponseHead,
     Trailers,
 )
-from extproc.filters.settlement import Facts, Settlement, early_facts
+from extproc.filters.settlement import Facts, Ledger, Settlement, early_facts
 from extproc.filters.verdict import decode, verdict, with_unsaid
+from extproc.identity import Identify
 from extproc.policy import PolicyError
+from extproc.records import NOBODY, Caller
 from extproc.routing import Routes
 from extproc.state import Notes, StateError
 from extproc.telemetry import Telemetry
@@ -61,6 +64,7 @@ from extproc.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 OK: Final = range(200, 300)
+FORBIDDEN: Final = 403
 MISCONFIGURED: Final = ClientError(
     500, "server_error", "misconfigured", "The gateway's route carries no usable policy."
 )
@@ -87,6 +91,10 @@ class Rooms:
     routes: Routes
     notes: Notes
     telemetry: Telemetry
+    identify: Identify
+    ledger: Ledger
+    secret: bytes = b""
+    """What fingerprints of requests are keyed with."""
 
 
 class GatewayFilter:
@@ -133,7 +141,7 @@ class GatewayExchange:
         if isinstance(event, Chunk):
             return self._on_stream(event) if self._meter else self._on_whole(event)
         if isinstance(event, RequestHead):
-            return self._on_request(event)
+            return await self._on_request(event)
         if isinstance(event, RequestBody):
             return await self._on_body(event)
         if isinstance(event, ResponseHead):
@@ -142,7 +150,7 @@ class GatewayExchange:
 
     # --- the request ----------------------------------------------------------------------
 
-    def _on_request(self, event: RequestHead) -> Actions:
+    async def _on_request(self, event: RequestHead) -> Actions:
         sent = event.headers
         self._path = plain_path(sent.get(":path", ""))
         spoken = format_of(self._path, anthropic="anthropic-version" in sent)
@@ -158,18 +166,55 @@ class GatewayExchange:
             self._format.name, self._format.operation,
         )  # fmt: skip
         self._asked = asked
-        self._settlement = Settlement(asked, self._rooms.telemetry)
+        self._settlement = Settlement(asked, self._rooms.telemetry, self._rooms.ledger)
         self._rooms.telemetry.started()
+        asked.caller = await self._who(event, asked)
         check_endpoint(sent.get(":method", ""), self._path)
         if self._path not in PATHS:
             return self._list(asked)
+        asked.recorded = True
         check_head(sent, end=event.end)
         return GO
 
+    async def _who(self, event: RequestHead, asked: Asked) -> Caller:
+        route, telemetry = asked.route, self._rooms.telemetry
+        try:
+            caller = await self._rooms.identify.who(
+                event.headers,
+                event.attributes,
+                event.metadata,
+                policy=route.identity,
+                route=route.policy.route,
+                tiers=route.tiers,
+                arrived=asked.clock,
+                key_header_only=route.policy.credentials == "caller",
+            )
+        except ClientError as error:
+            telemetry.identified("none", error.code or error.type)
+            raise
+        telemetry.identified(caller.source, "ok")
+        return caller
+
+    async def _admit(self, asked: Asked, body: bytes) -> Admitted:
+        request = await read(body, self._format)
+        try:
+            return admit(asked, request, body, self._format, self._rooms.dialects)
+        except ClientError as error:
+            if error.status == FORBIDDEN:
+                self._rooms.telemetry.identified("none", error.code or error.type)
+                await self._rooms.identify.hold(asked.clock)
+            raise
+
     async def _on_body(self, event: RequestBody) -> Actions:
         asked = self._known()
-        request = await read(event.data, self._format)
-        admitted = admit(asked, request, event.data, self._format, self._rooms.dialects)
+        admitted = await self._admit(asked, event.data)
+        for what in asked.ignored:
+            self._rooms.telemetry.not_allowed(what)
+        if asked.route.policy.mode == "observe":
+            asked.fingerprint = fingerprint(asked, event.data, self._rooms.secret)
+        asked.forwarded = time.monotonic()
+        if self._settlement is not None:
+            self._settlement.reserve(event.data, admitted.reserved, admitted.price)
         return self._send_up(asked, admitted)
 
     def _send_up(self, asked: Asked, admitted: Admitted) -> Actions:
@@ -177,7 +222,7 @@ class GatewayExchange:
         body = admitted.body
         go = Pass(
             set=upstream_headers(asked, admitted, body or b""),
-            remove=CALLER_SECRETS,
+            remove=(*CALLER_SECRETS, *asked.route.private),
             body=body,
             levels=admitted.chain,
             facts={"request_id": asked.id, "route": asked.route.policy.route},
@@ -186,7 +231,8 @@ class GatewayExchange:
 
     def _list(self, asked: Asked) -> Actions:
         anthropic = "anthropic-version" in asked.headers
-        body = models.listing(asked.route, self._path, anthropic=anthropic)
+        caller = asked.caller or NOBODY
+        body = models.listing(asked.route, self._path, caller, anthropic=anthropic)
         fields = [("content-type", "application/json"), (h.REQUEST_ID, asked.id)]
         self._settle(200)
         return (Answer(200, fields, body, "tg_models", {"request_id": asked.id}),)
@@ -200,6 +246,7 @@ class GatewayExchange:
             # Envoy's own answer (413, no route): its body has our shape already.
             return self._pass_local(event)
         sent = event.headers
+        asked.answered = time.monotonic()
         asked.attempts = int(event.attributes.get("upstream.request_attempt_count") or 1)
         await self._take_notes(asked, event)
         facts = asked.route.targets.get(sent.get(h.I_TARGET, ""))
@@ -263,6 +310,7 @@ class GatewayExchange:
         if self._settlement is None or self._settlement.settled:
             return GO
         self.alarm = None
+        self._settlement.saw(event.data)
         usage, model = read_answer(event.data, asked.format)
         if usage is None:
             _readable(event.data)
@@ -280,12 +328,19 @@ class GatewayExchange:
         meter, asked = self._meter, self._known()
         assert meter is not None  # noqa: S101 - the caller asked
         data = meter.feed(event.data)
+        if self._settlement is not None:
+            self._settlement.saw(data)
         if self._first is None and meter.content:
             self._first = time.monotonic() - asked.clock
-        if not event.end:
-            self._watch(asked)
-            return (Emit(data, end=False),) if data else HOLD
-        return (self._last(meter, data + meter.end()),)
+        if event.end:
+            return (self._last(meter, data + meter.end()),)
+        self._watch(asked)
+        if meter.done:
+            # Before the client knows that its answer is whole: what it got is then on record,
+            # whatever happens to this process before the provider closes the stream.
+            settled = self._settle_stream(meter, "provider_error" if meter.failed else None)
+            return (Emit(data, end=False, facts=settled),) if data else HOLD
+        return (Emit(data, end=False),) if data else HOLD
 
     def _on_trailers(self, event: Trailers) -> Actions:
         meter = self._meter
@@ -308,7 +363,11 @@ class GatewayExchange:
         """The provider has been silent for too long: after its first content, or, of a whole
         answer, after its head."""
         meter = self._meter
-        if self._closed or self._settlement is None or self._settlement.settled:
+        if self._closed or self._settlement is None:
+            return HOLD
+        if meter is not None and meter.done:
+            return (self._last(meter, meter.end()),)  # nothing is missing but the end
+        if self._settlement.settled:
             return HOLD
         if meter is None:
             return self._fail(STALLED)
@@ -328,6 +387,9 @@ class GatewayExchange:
     def _close(self, meter: Meter, error: str | None, *, aborted: bool = False) -> Facts:
         self._closed = True
         self.alarm = None
+        return self._settle_stream(meter, error, aborted=aborted)
+
+    def _settle_stream(self, meter: Meter, error: str | None, *, aborted: bool = False) -> Facts:
         return self._settle(
             self._status,
             error=error,

@@ -8,6 +8,8 @@ from urllib.parse import unquote
 import msgspec
 
 from extproc.filters.admission import MODELS
+from extproc.identity import may_use
+from extproc.records import Caller
 from extproc.routing import Route
 from extproc.routing.names import unknown_model
 
@@ -45,10 +47,10 @@ class _Page(msgspec.Struct):
     has_more: bool = False
 
 
-def listing(route: Route, path: str, *, anthropic: bool = False) -> bytes:
+def listing(route: Route, path: str, caller: Caller, *, anthropic: bool = False) -> bytes:
     """The body for `/v1/models` or `/v1/models/{id}`, in OpenAI's shape or in Anthropic's. Raises
     ClientError 404."""
-    listed = dict(route.names.listed())
+    listed = {name: owner for name, owner in route.names.listed() if may_use(caller, name)}
     if path == MODELS:
         made = [_Info(name, name) if anthropic else _Model(name, listed[name]) for name in listed]
         ends = (made[0].id, made[-1].id) if made else (None, None)

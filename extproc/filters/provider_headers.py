@@ -23,6 +23,13 @@ def upward(path: str) -> list[tuple[str, str]]:
     ]
 
 
+def callers_key(key: str | None, header: str | None) -> list[tuple[str, str]]:
+    """The caller's own key where the provider takes it. `header`: None takes none."""
+    if key is None or key == h.NO_KEY or header is None:
+        return []
+    return [(header, f"Bearer {key}" if header == "authorization" else key)]
+
+
 def private(name: str) -> bool:
     """Headers that are nobody's business but ours."""
     return name.startswith(("x-tollgate-", "x-sim-", "x-portkey-", "helicone-"))

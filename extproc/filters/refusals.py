@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from extproc.dialects import Failure, Fault
-from extproc.errors import Reason, Refusal
+from extproc.errors import ClientError, Reason, Refusal
 
 WALKED: Final[Mapping[Fault, tuple[Reason, int]]] = {
     Fault.RATE_LIMIT: (Reason.CAPACITY, 429),
@@ -40,6 +40,25 @@ def local_refusal(status: int, details: str) -> Refusal:
 
 
 CREDENTIALS: Final = frozenset({Fault.AUTHENTICATION, Fault.PERMISSION, Fault.BILLING})
+
+
+# 402 where a provider says 429 of an empty account, too: from a 429 Envoy takes the next level.
+_OWN_KEY: Final[Mapping[Fault, tuple[int, str, str]]] = {
+    Fault.AUTHENTICATION: (401, "invalid_request_error", "invalid_api_key"),
+    Fault.PERMISSION: (403, "permission_error", "permission_denied"),
+    Fault.BILLING: (402, "insufficient_quota", "insufficient_quota"),
+}
+
+
+def own_key_error(failure: Failure) -> ClientError | None:
+    """What the client is told when the provider blames the key that the client itself sent: no
+    other level is asked, and nobody is called. None: the failure is about something else."""
+    if failure.fault not in _OWN_KEY:
+        return None
+    status, kind, code = _OWN_KEY[failure.fault]
+    return ClientError(
+        status, kind, failure.code or code, failure.message, failure.param, failure.retry_after
+    )
 
 
 def provider_refusal(failure: Failure, *, walk_on_content: bool) -> Refusal | None:

@@ -3,25 +3,81 @@
 from __future__ import annotations
 
 import time
+from typing import Final, Protocol
 
 from extproc.accounting import Cost, RequestRecord, Usage, cost, usd
 from extproc.catalogue import Price
+from extproc.errors import ClientError
 from extproc.filters.admission import Asked
 from extproc.identity import Attribution, user_hash
+from extproc.records import MOST_CONTENT, NOBODY, Caller, Content
 from extproc.telemetry import Telemetry
 
 Facts = dict[str, str | int | float]
+UNRECORDED: Final = ClientError(
+    503,
+    "server_error",
+    "ledger_unavailable",
+    "The gateway cannot record requests at the moment, and this route serves none that are not.",
+    retry_after=5.0,
+)
+
+
+class Ledger(Protocol):
+    """Where records go: each id once, whatever happens to this process."""
+
+    def reserve(self, record: RequestRecord) -> bool:
+        """What stands of a request if nothing more is heard of it. False: it could not be
+        written."""
+        ...
+
+    def settle(self, record: RequestRecord, content: Content | None = None) -> bool:
+        """How a request ended. False: it could not be written."""
+        ...
+
+
+class NoLedger:
+    """Keeps nothing."""
+
+    def reserve(self, record: RequestRecord) -> bool:  # noqa: ARG002 - the door's shape
+        """See `Ledger`."""
+        return True
+
+    def settle(self, record: RequestRecord, content: Content | None = None) -> bool:  # noqa: ARG002 - the door's shape
+        """See `Ledger`."""
+        return True
 
 
 class Settlement:
     """Settles one request exactly once."""
 
-    __slots__ = ("_asked", "_telemetry", "settled")
+    __slots__ = ("_answer", "_asked", "_content", "_ledger", "_request", "_telemetry", "settled")
 
-    def __init__(self, asked: Asked, telemetry: Telemetry) -> None:
+    def __init__(self, asked: Asked, telemetry: Telemetry, ledger: Ledger) -> None:
         self._asked = asked
         self._telemetry = telemetry
+        self._ledger = ledger
         self.settled = False
+        self._content = asked.route.policy.record == "content"
+        self._request = b""
+        self._answer = bytearray()
+
+    def reserve(self, body: bytes, usage: Usage, price: Price | None) -> None:
+        """Write down what stands if this process dies. Raises ClientError 503 where the route
+        serves nothing that is not recorded."""
+        if self._content:
+            self._request = body[:MOST_CONTENT]
+        record = self._record(503, error="lost", usage=usage, price=price, aborted=True)
+        if self._ledger.reserve(record):
+            return
+        if self._asked.route.policy.ledger == "required":
+            raise UNRECORDED
+        # What happens to it is still written at its end, if there is room by then.
+
+    def saw(self, data: bytes) -> None:
+        """A piece of the answer, as the client gets it."""
+        if self._content and len(self._answer) < MOST_CONTENT:
+            self._answer += data[: MOST_CONTENT - len(self._answer)]
 
     def settle(
         self,
@@ -38,32 +94,78 @@ class Settlement:
         if self.settled:
             return {}
         self.settled = True
-        asked = self._asked
-        spent = cost(usage, price)
-        record = RequestRecord(
+        record = self._record(
+            status,
+            error=error,
+            usage=usage,
+            price=price,
+            model=model,
+            ttft=ttft,
+            aborted=aborted,
+        )
+        self._telemetry.record(record)
+        if (
+            self._asked.caller is not None  # who was not let in takes no room
+            and self._asked.recorded
+            and not self._ledger.settle(record, self._kept())
+        ):
+            self._telemetry.unrecorded()
+        return facts(record, record.cost)
+
+    def _kept(self) -> Content | None:
+        if not self._content:
+            return None
+        return Content(
+            self._request.decode(errors="replace"), self._answer.decode(errors="replace")
+        )
+
+    def _record(
+        self,
+        status: int,
+        *,
+        error: str | None = None,
+        usage: Usage | None = None,
+        price: Price | None = None,
+        model: str | None = None,
+        ttft: float | None = None,
+        aborted: bool = False,
+    ) -> RequestRecord:
+        asked, caller = self._asked, self._asked.caller or NOBODY
+        policy, target = asked.route.policy, asked.target
+        sent, answered = asked.forwarded, asked.answered
+        return RequestRecord(
             id=asked.id,
             started=asked.started,
             duration=time.monotonic() - asked.clock,
-            route=asked.route.policy.route,
-            chain=asked.route.policy.chain,
-            target=asked.target.target if asked.target else None,
-            provider=asked.target.system if asked.target else None,
+            route=policy.route,
+            chain=asked.chain_name,
+            target=target.target if target else None,
+            provider=target.system if target else None,
             request_model=asked.model,
             response_model=model,
             stream=asked.stream,
             status=status,
             error_type=error,
             usage=usage,
-            cost=spent,
+            cost=cost(usage, price),
             ttft=ttft,
             attempts=asked.attempts,
             attribution=asked.attribution,
             aborted=aborted,
             refusals=asked.refusals,
             operation=asked.operation,
+            identity=caller.source,
+            key=caller.key,
+            tenant=caller.tenant,
+            tier=caller.tier,
+            credentials=policy.credentials,
+            admission=None if sent is None else sent - asked.clock,
+            upstream=None if sent is None or answered is None else answered - sent,
+            input_estimate=asked.tokens,
+            ignored=asked.ignored,
+            fingerprint=asked.fingerprint,
+            observed=tuple(asked.observed),
         )
-        self._telemetry.record(record)
-        return facts(record, spent)
 
 
 def early_facts(asked: Asked) -> Facts:
@@ -73,7 +175,13 @@ def early_facts(asked: Asked) -> Facts:
     found: Facts = {"route": asked.route.policy.route, "attempts": asked.attempts}
     if target is not None:
         found |= {"target": target.target, "provider": target.system, "model": target.model}
-    return found | _whose(asked.attribution) | _refusals(asked.refusals)
+    whose = _caller(asked.caller or NOBODY) | _whose(asked.attribution)
+    return found | whose | _refusals(asked.refusals)
+
+
+def _caller(caller: Caller) -> Facts:
+    known = {"identity": caller.source, "key": caller.key, "tenant": caller.tenant}
+    return {name: fact for name, fact in known.items() if fact is not None}
 
 
 def _whose(attribution: Attribution) -> Facts:
@@ -116,6 +224,9 @@ def facts(record: RequestRecord, spent: Cost | None) -> Facts:
         "cost_usd": None if spent is None else usd(spent.total),
         "ttft_ms": None if record.ttft is None else round(record.ttft * 1000, 1),
         "error": record.error_type,
+        "identity": record.identity,
+        "key": record.key,
+        "tenant": record.tenant,
     }
     found.update({name: fact for name, fact in optional.items() if fact is not None})
     return found | _whose(record.attribution) | _refusals(record.refusals)

@@ -44,6 +44,7 @@ from extproc.filters.exchange import (
 )
 from extproc.filters.large import work
 from extproc.filters.provider_headers import (
+    callers_key,
     foreign,
     private,
     unwanted,
@@ -51,7 +52,13 @@ from extproc.filters.provider_headers import (
     vendor_of,
     warning_header,
 )
-from extproc.filters.refusals import left_out, local_refusal, provider_refusal, stream_failure
+from extproc.filters.refusals import (
+    left_out,
+    local_refusal,
+    own_key_error,
+    provider_refusal,
+    stream_failure,
+)
 from extproc.filters.verdict import encode, note_of
 from extproc.policy import Parsed, TargetPolicy
 from extproc.state import Notes, StateError
@@ -59,6 +66,9 @@ from extproc.telemetry import Telemetry
 
 OK: Final = range(200, 300)
 SSE: Final = "text/event-stream"
+NO_KEY_OF_CALLERS: Final = Refusal(
+    Reason.FEATURE, 400, detail="this target takes no key of a caller's"
+)
 TIMER_MARGIN: Final = 0.05
 """Seconds that Envoy's own per-try timeout gets before ours: its answer names the cause."""
 
@@ -88,10 +98,10 @@ class TargetFilter:
 class TargetExchange:
     """One attempt at one target."""
 
-    __slots__ = ("_asked", "_body", "_broken", "_chunks", "_dialect", "_format", "_head", "_id",
-                 "_native", "_out", "_outcome", "_parsed", "_private", "_reader", "_reply",
-                 "_rooms", "_sent", "_stream", "_strict", "_walk_on_content", "_warnings",
-                 "_writer", "alarm", "target")  # fmt: skip
+    __slots__ = ("_asked", "_body", "_broken", "_callers", "_chunks", "_dialect", "_format",
+                 "_head", "_id", "_native", "_out", "_outcome", "_parsed", "_private", "_reader",
+                 "_reply", "_rooms", "_sent", "_stream", "_strict", "_walk_on_content",
+                 "_warnings", "_writer", "alarm", "target")  # fmt: skip
 
     def __init__(self, rooms: Rooms, parsed: Parsed) -> None:
         self._rooms = rooms
@@ -101,6 +111,7 @@ class TargetExchange:
         self._dialect: Dialect
         self._format: ClientFormat
         self._native = False  # the provider speaks the client's format: its answers pass
+        self._callers: str | None = None  # the caller's own key, on a route that passes it on
         self._asked: ClientRequest | None = None
         self._reply = Reply()
         self._writer: Writer | None = None
@@ -124,7 +135,7 @@ class TargetExchange:
         if isinstance(event, Chunk):
             return await self._on_chunk(event)
         if isinstance(event, RequestHead):
-            return self._on_request(event)
+            return await self._on_request(event)
         if isinstance(event, RequestBody):
             return await self._on_body(event)
         if isinstance(event, ResponseHead):
@@ -133,7 +144,7 @@ class TargetExchange:
 
     # --- there ----------------------------------------------------------------------------
 
-    def _on_request(self, event: RequestHead) -> Actions:
+    async def _on_request(self, event: RequestHead) -> Actions:
         sent = event.headers
         target = self._parsed.of(TargetPolicy, event.attributes.get("xds.route_metadata"))
         self.target = target
@@ -151,6 +162,10 @@ class TargetExchange:
         ]
         self._sent = frozenset(sent).difference(self._private)
         self.alarm = asyncio.get_running_loop().time() + target.timeout + TIMER_MARGIN
+        self._callers = sent.get(h.I_CREDENTIAL)
+        if self._callers is not None:
+            # Never ready: the key goes where this provider wants it.
+            return GO if target.key_header else await self._refuse(NO_KEY_OF_CALLERS)
         if sent.get(h.I_READY) != target.target:
             return GO
         # The body is what the provider takes: it goes by without us.
@@ -173,7 +188,8 @@ class TargetExchange:
         self._reply = wire.reply
         defaults = [one for one in wire.defaults if one[0] not in self._sent]
         length = ("content-length", str(len(wire.body)))
-        fields = [*upward(wire.path), length, *defaults, *wire.headers]
+        key = callers_key(self._callers, self.target.key_header)
+        fields = [*upward(wire.path), length, *defaults, *wire.headers, *key]
         return (Pass(set=fields, remove=remove, body=wire.body),)
 
     def _write(self, body: bytes) -> Wire | Counted:
@@ -254,6 +270,10 @@ class TargetExchange:
     async def _first_events(self, reader: StreamReader, event: Chunk) -> Actions:
         self._body.append(event.data)
         self._out.append(self._translated(reader, event))
+        if self._callers is not None and reader.failure is not None and not reader.content:
+            error = own_key_error(reader.failure)
+            if error is not None:
+                return self._error(error)
         refusal = self._stream_refusal(reader, ended=event.end)
         if refusal is not None:
             return await self._refuse(refusal)
@@ -307,6 +327,8 @@ class TargetExchange:
         body = b"".join(self._body)
         if head.status not in OK:
             failure = self._dialect.failure(head.status, head.headers, body)
+            if self._callers is not None and (error := own_key_error(failure)):
+                return self._error(error)
             refusal = provider_refusal(failure, walk_on_content=self._walk_on_content)
             if refusal is not None:
                 return await self._refuse(refusal)

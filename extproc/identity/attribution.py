@@ -1,6 +1,7 @@
-"""Whose request it is, from what the client says in headers and body.
+"""Whose request it is: what its caller is known by, and what it may say of itself.
 
-Nothing here proves anything: a user's name is a claim until policy says who may make it.
+A caller's own user, team and labels stand on all its requests. What a request says in headers and
+body counts only as far as its caller may say it (`Caller.may_set`); the rest is ignored.
 """
 
 from __future__ import annotations
@@ -14,15 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from extproc import headers as names
-from extproc.records import ANONYMOUS, Attribution
-
-MOST_CHARACTERS: Final = 256
-"""Of a value; the rest is cut off. OpenAI allows 512 in its metadata, headers that reach
-proxies rarely carry more than a name or an id."""
-MOST_LABELS: Final = 16
-"""As many as OpenAI's metadata holds."""
-MOST_NAME: Final = 64
-"""Characters of a label's name, as in OpenAI's metadata."""
+from extproc.identity.values import MOST_LABELS, MOST_NAME, clean
+from extproc.records import ANONYMOUS, NOBODY, Attribution, Caller
 
 _FIELDS: Final = ("user", "feature", "team", "session")
 _OURS: Final = {
@@ -36,7 +30,7 @@ _PREFIXES: Final = (
     names.PORTKEY_METADATA,
     "helicone-",
 )
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_PRIORITY: Final = re.compile(r"low|normal|high|[0-9]")
 _STRANGE: Final = re.compile(r"[^a-z0-9_.-]+")
 
 
@@ -44,23 +38,23 @@ def attribution(
     headers: Mapping[str, str],
     body_user: str | None = None,
     body_metadata: Mapping[str, str] | None = None,
-) -> Attribution:
-    """Whose request it is. `headers` by lower-case name.
+    caller: Caller = NOBODY,
+) -> tuple[Attribution, tuple[str, ...]]:
+    """Whose request it is, and what it said that its caller may not say: kinds out of
+    `ALL_FIELDS`, sorted. `headers` by lower-case name.
 
     For each field the first source that names it wins: `x-tollgate-*` headers, OpenAI's `user`
-    and `metadata` in the body, `x-portkey-metadata`, Helicone's headers. Labels of all sources
-    are put together the same way, sorted by name, `MOST_LABELS` at most. Never raises: what is
-    malformed is left out.
+    and `metadata` in the body, `x-portkey-metadata`, Helicone's headers. What a request may say
+    goes before the caller's own user and team; the caller's labels go before the request's. Labels
+    of all sources are put together the same way, sorted by name, `MOST_LABELS` at most. Never
+    raises: what is malformed is left out.
     """
     mine = [name for name in headers if name.startswith(_PREFIXES)]
     if not mine and body_user is None and not body_metadata:
-        return ANONYMOUS
-    found = _Found()
+        return _own(caller), ()
+    found = _Found(caller)
     for name in mine:
-        if field := _OURS.get(name):
-            found.take(field, headers[name])
-        elif name.startswith(names.LABEL_PREFIX):
-            found.label(name.removeprefix(names.LABEL_PREFIX), headers[name])
+        found.ours(name, headers[name])
     if body_user is not None:
         found.take("user", body_user)
     found.take_all(body_metadata)
@@ -71,7 +65,7 @@ def attribution(
             found.take("user", headers[name])
         elif name.startswith(names.HELICONE_PROPERTY_PREFIX):
             found.take(name.removeprefix(names.HELICONE_PROPERTY_PREFIX), headers[name])
-    return found.whole()
+    return found.whole(), tuple(sorted(found.ignored))
 
 
 def user_hash(user: str | None, key: bytes = b"") -> str | None:
@@ -87,28 +81,64 @@ def user_hash(user: str | None, key: bytes = b"") -> str | None:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def _own(caller: Caller) -> Attribution:
+    if caller.user is None and caller.team is None and not caller.labels:
+        return ANONYMOUS
+    return Attribution(caller.user, None, caller.team, None, caller.labels)
+
+
 class _Found:
     """What has been found so far; the first to name something wins."""
 
-    __slots__ = ("fields", "labels")
+    __slots__ = ("_all_labels", "_caller", "_fixed", "_may", "fields", "ignored", "labels")
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._may = caller.may_set
+        self._all_labels = "labels" in caller.may_set
+        self._fixed = dict(caller.labels)
         self.fields: dict[str, str] = {}
-        self.labels: dict[str, str] = {}
+        self.labels: dict[str, str] = dict(self._fixed)
+        self.ignored: set[str] = set()
+
+    def ours(self, name: str, value: str) -> None:
+        """One of the headers `x-tollgate-*`, if it says anything of the request."""
+        if field := _OURS.get(name):
+            self.take(field, value)
+        elif name.startswith(names.LABEL_PREFIX):
+            self.label(name.removeprefix(names.LABEL_PREFIX), value)
+        elif name == names.PRIORITY:
+            self._urgency(value)
 
     def take(self, name: str, value: object) -> None:
         """A field if the name is one, else a label."""
         if name not in _FIELDS:
             self.label(name, value)
-        elif name not in self.fields and (text := _clean(value)):
-            self.fields[name] = text
+        elif name not in self.fields and (text := clean(value)):
+            self._set(name, text)
+
+    def _set(self, field: str, text: str) -> None:
+        if field in self._may:
+            self.fields[field] = text
+        else:
+            self.ignored.add(field)
+
+    def _urgency(self, value: str) -> None:
+        text = value[:MOST_NAME].strip().lower()
+        if "priority" not in self._may:
+            if text:
+                self.ignored.add("priority")
+        elif _PRIORITY.fullmatch(text):
+            self.fields["priority"] = text
 
     def label(self, name: str, value: object) -> None:
         name = _STRANGE.sub("_", name[: 4 * MOST_NAME].strip().lower())[:MOST_NAME]
-        if len(self.labels) < MOST_LABELS and name.strip("_") and name not in self.labels:
-            text = _clean(value)
-            if text:
-                self.labels[name] = text
+        if not name.strip("_") or not (text := clean(value)):
+            return
+        if name in self._fixed or not (self._all_labels or f"label-{name}" in self._may):
+            self.ignored.add("labels")
+        elif len(self.labels) < MOST_LABELS and name not in self.labels:
+            self.labels[name] = text
 
     def take_all(self, mapping: object) -> None:
         if isinstance(mapping, Mapping):
@@ -117,31 +147,17 @@ class _Found:
                     self.take(name, value)
 
     def whole(self) -> Attribution:
-        fields = self.fields
+        fields, caller = self.fields, self._caller
         if not fields and not self.labels:
-            return ANONYMOUS
+            return _own(caller)
         return Attribution(
-            fields.get("user"),
+            fields.get("user", caller.user),
             fields.get("feature"),
-            fields.get("team"),
+            fields.get("team", caller.team),
             fields.get("session"),
             tuple(sorted(self.labels.items())),
+            fields.get("priority"),
         )
-
-
-def _clean(value: object) -> str:
-    """The value as bounded text; empty if it is none. Numbers and truth values are written as
-    JSON does."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)[:MOST_CHARACTERS]
-    if not isinstance(value, str):
-        return ""
-    text = value[: 4 * MOST_CHARACTERS]
-    if not text.isprintable():
-        text = _CONTROL.sub("", text)
-    return text.strip()[:MOST_CHARACTERS]
 
 
 def _portkey(text: str) -> dict[str, Any] | None:

@@ -10,6 +10,8 @@ from extproc.policy import HostPolicy, Level, RoutePolicy
 
 AUTO: Final = "auto"
 ANY: Final = "*"
+OWN: Final = "models"
+"""What the chain of a request is called that names several models."""
 MOST_MODELS: Final = 8
 """Names in a request's `models`: more would only make the walk longer than anyone waits."""
 
@@ -26,6 +28,8 @@ class Names:
 
     def __init__(self, route: RoutePolicy, host: HostPolicy) -> None:
         self._host = host
+        self._default = route.chain
+        self._aliases = dict(route.models)
         known = self._everything()
         aliases = {name: known[to] for name, to in route.models.items() if to in known}
         self._any = aliases.pop(ANY, None)
@@ -66,6 +70,19 @@ class Names:
         if not levels:
             raise unknown_model(name, param)
         return levels
+
+    def chain(self, model: str, models: Sequence[str] | None) -> str:
+        """What the chain is called that a request gets: a chain's or a target's name, the route's
+        own for `auto`, and `OWN` for a request that brings several names."""
+        if models:
+            return OWN
+        if model not in self._levels:
+            model = ANY
+        name = self._default if model == AUTO else self._aliases.get(model, model)
+        if name in self._host.chains:
+            return name
+        levels = self._levels.get(name, ())
+        return next(iter(levels[0])) if len(levels) == 1 and len(levels[0]) == 1 else name
 
     def listed(self) -> list[tuple[str, str]]:
         """Every name allowed with who owns it, sorted: what `GET /v1/models` shows."""

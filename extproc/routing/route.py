@@ -10,7 +10,17 @@ from msgspec import structs
 
 from extproc.catalogue import Catalogue, Model
 from extproc.errors import Reason, Refusal
-from extproc.policy import KEPT, HostPolicy, Level, Parsed, PolicyError, RoutePolicy, TargetPolicy
+from extproc.policy import (
+    KEPT,
+    HostPolicy,
+    IdentityPolicy,
+    Level,
+    Parsed,
+    PolicyError,
+    RoutePolicy,
+    TargetPolicy,
+    identity_policy,
+)
 from extproc.routing.fit import misfit
 from extproc.routing.names import Names
 
@@ -54,11 +64,22 @@ class Route:
 
     def __init__(self, policy: RoutePolicy, host: HostPolicy, catalogue: Catalogue) -> None:
         self.policy = policy
+        self.identity = identity_policy(policy.identity or host.identity)
+        self.tiers = frozenset(host.tiers)
+        self.private = _private(self.identity)
         self.names = Names(policy, host)
         self.targets = {
             name: Facts(structs.replace(target, target=name), catalogue.of(target))
             for name, target in host.targets.items()
         }
+
+    def first(self, chain: Chain) -> Model | None:
+        """The model that a request's first level asks; of several, the first."""
+        if not chain:
+            return None
+        cluster = chain[0][0][0]
+        found = (one.model for one in self.targets.values() if one.policy.cluster == cluster)
+        return next(found, None)
 
     def plan(
         self,
@@ -94,6 +115,14 @@ class Route:
                 chain.append(tuple(kept))
         only = first[0] if len(first) == 1 else None
         return Plan(tuple(chain), tuple(left_out), only)
+
+
+def _private(identity: IdentityPolicy) -> tuple[str, ...]:
+    """Headers that say who asks, and that no provider may see."""
+    if identity.header is None:
+        return ()
+    names = structs.asdict(identity.header.headers).values()
+    return tuple(name.lower() for name in names if name)
 
 
 class Routes:

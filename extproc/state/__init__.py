@@ -1,21 +1,31 @@
-"""What outlives a stream. The only room that knows Redis.
+"""What outlives a stream. The only room that knows Redis and SQLite.
 
-The first door: short-lived facts between the filters of one request, which may run in
-different workers.
+The doors: `Notes`, short-lived facts between the filters of one request, which may run in
+different workers; `KeyStore`, the callers' keys; `LedgerStore`, one record a request and what is
+summed up from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Protocol
+
+import msgspec
 
 NOTE_SECONDS: Final = 900.0
 """How long a note is kept if nobody takes it: longer than any request that still walks."""
 MOST_NOTES: Final = 64
 """Notes kept for one request; a chain has fewer levels."""
+HOUR: Final = 3600
+DAY: Final = 86_400
 
 
 class StateError(Exception):
     """The store is away or refused."""
+
+
+class ExistsError(StateError):
+    """What was to be made is there already; the text names it."""
 
 
 class Notes(Protocol):
@@ -35,4 +45,156 @@ class Notes(Protocol):
 
     async def close(self) -> None:
         """Give connections back."""
+        ...
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """A key as the store knows it: its id, what is known of it, and how its secrets are found."""
+
+    id: str
+    record: bytes
+    """For the identity room; the store does not look inside."""
+    digests: tuple[str, ...]
+    """Keyed hashes of the secrets that are good for it, two during a rotation."""
+
+
+class KeyStore(Protocol):
+    """Keys by id and by digest. Every method raises StateError when the store is away."""
+
+    async def add(self, keys: Sequence[StoredKey]) -> None:
+        """All of them or none. Raises ExistsError if an id or a digest is there already."""
+        ...
+
+    async def replace(self, key: StoredKey, old: bytes) -> bool:
+        """Put `key` in the place of the one with its id, if that still holds the record `old`;
+        digests that it no longer has are forgotten. False if somebody else was faster."""
+        ...
+
+    async def find(self, digest: str) -> StoredKey | None:
+        """The key a digest belongs to."""
+        ...
+
+    async def get(self, key_id: str) -> StoredKey | None:
+        """The key with an id."""
+        ...
+
+    async def list(self) -> list[StoredKey]:
+        """All keys, by id."""
+        ...
+
+    async def revision(self) -> str:
+        """Another one after each `add` and `replace`, and none that was there before."""
+        ...
+
+    async def settle(self, name: str, value: str) -> str:
+        """Agree on a setting: `value` if none stands under `name` yet, else what stands there."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StateError when the store cannot be used."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections and files back."""
+        ...
+
+
+MEASURES: Final = (
+    "requests",
+    "errors",
+    "aborted",
+    "estimated",
+    "unpriced",
+    "walked",
+    "cache_hits",
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost",
+    "saved",
+)
+"""What a cell sums, in this order; integers. `cost` and `saved` in nano-dollars."""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """What one record adds to one row of one view. Kept by the hour and by the day."""
+
+    view: str
+    """Which dimensions its key has; the ledger knows, the store does not look inside."""
+    key: str
+    """Values of the view's dimensions, as JSON."""
+    sums: tuple[int, ...]
+    """One for each of `MEASURES`."""
+    bins: dict[str, int] = {}
+    """Counts of sketches' bins, added up by name; at most some hundred names a row."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One record on its way into the ledger."""
+
+    id: str
+    """Unique; sorts by time. The store takes each id once."""
+    started: float
+    """UTC epoch seconds; its hour and day (UTC) are the rows' that its cells go to."""
+    record: bytes
+    """The record as JSON; for the ledger."""
+    cells: tuple[Cell, ...]
+    content: bytes | None = None
+    """What was asked and answered, as JSON, where a route keeps it."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """The sum of a row over a span of time."""
+
+    key: str
+    sums: tuple[int, ...]
+    bins: dict[str, int]
+
+
+class LedgerStore(Protocol):
+    """Records and rollups. Every method raises StateError when the store is away.
+
+    Spans are `since <= t < until`, UTC epoch seconds.
+    """
+
+    async def write(self, entries: Sequence[Entry]) -> int:
+        """Take each entry whose id is new, with its cells in one transaction; returns how many
+        were. Entries that are there already change nothing."""
+        ...
+
+    async def record(self, record_id: str) -> tuple[bytes, bytes | None] | None:
+        """A record and its content."""
+        ...
+
+    def records(self, since: float, until: float) -> AsyncIterator[Sequence[bytes]]:
+        """All records that started in a span, oldest first, in batches of bounded size."""
+        ...
+
+    async def rows(self, view: str, since: int, until: int, *, bins: bool = False) -> list[Row]:
+        """The view's rows summed over a span of whole hours: whole days (UTC) in it are taken from
+        the days' rows. `bins`: with the sketches, which cost more."""
+        ...
+
+    async def series(self, view: str, since: int, until: int, step: int) -> Mapping[int, list[Row]]:
+        """The view's rows, without sketches, by the start of each hour (`step=HOUR`) or UTC day
+        (`step=DAY`) that has any."""
+        ...
+
+    async def prune(self, records_before: float, rollups_before: float) -> None:
+        """Forget records and rollups that are older, each by its own age."""
+        ...
+
+    async def generation(self) -> str:
+        """Changes when the store has been restarted or exchanged and may have lost what was
+        written last."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StateError when the store cannot be used."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections and files back."""
         ...

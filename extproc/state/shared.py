@@ -5,23 +5,64 @@ Keys of one request carry its id as hash tag, so that they live on one node of a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Iterator
 from typing import Any, Final, cast
 
+import redis as blocking
 import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry as BlockingRetry
 
 from extproc.state import MOST_NOTES, NOTE_SECONDS, StateError
 
 DEADLINE: Final = 0.5
 """Seconds for one round trip: a note that comes later than that is worth nothing."""
+QUERY_DEADLINE: Final = 10.0
+"""Seconds for one round trip where nobody's request waits for it."""
 
 
 def connect(url: str) -> redis.Redis:
     """A client for `redis://`, `rediss://` or `unix://` URLs. Does not connect yet."""
     return redis.Redis.from_url(
-        url, socket_timeout=DEADLINE, socket_connect_timeout=DEADLINE, health_check_interval=30
+        url,
+        socket_timeout=DEADLINE,
+        socket_connect_timeout=DEADLINE,
+        health_check_interval=30,
+        # What was sent may have been done: whoever called knows whether to do it again.
+        retry=Retry(NoBackoff(), 0),
     )
+
+
+def connect_blocking(url: str) -> blocking.Redis:
+    """The same for a thread that may block, with more patience. Does not connect yet."""
+    return blocking.Redis.from_url(
+        url,
+        socket_timeout=QUERY_DEADLINE,
+        socket_connect_timeout=DEADLINE,
+        health_check_interval=30,
+        retry=BlockingRetry(NoBackoff(), 0),
+    )
+
+
+class Script:
+    """A Lua script, sent whole only to a server that does not have it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@contextlib.contextmanager
+def said() -> Iterator[None]:
+    """Say what Redis and the network say as this room does."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StateError(f"Redis: {error}") from error
 
 
 class SharedNotes:
@@ -58,7 +99,5 @@ class SharedNotes:
 
 
 async def _guarded(call: Awaitable[Any]) -> Any:
-    try:
+    with said():
         return await call
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StateError(f"Redis: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -122,14 +122,18 @@ class Telemetry:
         self._counters = {
             metric.name: Family(metric, Counter)
             for metric in names.ALL
-            if metric.kind is names.Kind.COUNTER
+            if metric.kind is names.Kind.COUNTER and metric not in names.LEDGER.values()
         }
         self._histograms = {
             metric.name: Family(metric, Histogram)
             for metric in names.ALL
             if metric.kind is names.Kind.HISTOGRAM
         }
-        for always in (names.DROPPED, names.NOTES_LOST):  # so that their rise from zero is seen
+        for always in (
+            names.DROPPED,
+            names.NOTES_LOST,
+            names.UNRECORDED,
+        ):  # so that their rise from zero is seen
             self._counter(always).add(0)
         self._registry = CollectorRegistry()
         reader = _Reader([*self._histograms.values(), *self._counters.values()], self._registry)
@@ -152,6 +156,20 @@ class Telemetry:
             description=names.LOOP_LAG.description,
         )
         self._provider = provider
+        self._meter = meter
+
+    def watch_ledger(self, figures: Callable[[], Mapping[str, float]]) -> None:
+        """Show what the ledger tells of itself, by the names of `names.LEDGER`."""
+        for name, metric in names.LEDGER.items():
+            if metric.kind is names.Kind.GAUGE:
+                create = self._meter.create_observable_gauge
+            else:
+                create = self._meter.create_observable_counter  # type: ignore[assignment]  # the same shape
+
+            def observe(_: CallbackOptions, name: str = name) -> Iterable[Observation]:
+                return (Observation(figures()[name]),)
+
+            create(metric.name, [observe], unit=metric.unit, description=metric.description)
 
     def record(self, record: RequestRecord) -> None:
         """Count a finished request: durations, tokens, cost. Refusals, attempts and walks are
@@ -176,6 +194,18 @@ class Telemetry:
     def ignored(self, what: str) -> None:
         """Something was not understood and passed over."""
         self._counter(names.IGNORED, what).add(1)
+
+    def identified(self, identity: str, outcome: str) -> None:
+        """Somebody asked: what proved who, and `ok` or the code of the refusal."""
+        self._counter(names.IDENTITIES, identity, outcome).add(1)
+
+    def not_allowed(self, field: str) -> None:
+        """A request said something of itself that its caller may not say."""
+        self._counter(names.NOT_ALLOWED, field).add(1)
+
+    def unrecorded(self) -> None:
+        """A request could not be written into the ledger."""
+        self._counter(names.UNRECORDED).add(1)
 
     def dropped(self) -> None:
         """A record could not be counted."""

@@ -53,6 +53,8 @@ OUTCOME: Final = "outcome"
 KIND: Final = "kind"
 ESTIMATED: Final = "estimated"
 WHAT: Final = "what"
+IDENTITY: Final = "identity"
+FIELD: Final = "field"
 
 OTHER: Final = "_OTHER"
 """The convention's word for a value that is not told apart."""
@@ -164,6 +166,29 @@ IGNORED: Final = Metric(
     "Things that were sent and not understood, and did no harm.",
     (WHAT,),
 )
+IDENTITIES: Final = Metric(
+    "tollgate.identities",
+    Kind.COUNTER,
+    "{request}",
+    "Requests by what proved who asks (key, jwt, mtls, header, open) and the outcome: ok, or the "
+    "code they were refused with.",
+    (IDENTITY, OUTCOME),
+)
+NOT_ALLOWED: Final = Metric(
+    "tollgate.attribution.ignored",
+    Kind.COUNTER,
+    "{request}",
+    "Requests that said something of themselves (user, feature, team, session, priority, labels) "
+    "which their caller has no right to say.",
+    (FIELD,),
+)
+UNRECORDED: Final = Metric(
+    "tollgate.ledger.unrecorded",
+    Kind.COUNTER,
+    "{request}",
+    "Requests that were served and could not be written into the ledger.",
+    (),
+)
 NOTES_LOST: Final = Metric(
     "tollgate.notes.lost",
     Kind.COUNTER,
@@ -193,6 +218,48 @@ LOOP_LAG: Final = Metric(
     (),
 )
 
+
+def _ledger(name: str, kind: Kind, unit: str, description: str) -> Metric:
+    return Metric(f"tollgate.ledger.{name}", kind, unit, description, ())
+
+
+LEDGER: Final = {
+    "spool_bytes": _ledger("spool", Kind.GAUGE, "By", "Disk taken by records on their way."),
+    "spool_limit_bytes": _ledger("spool.limit", Kind.GAUGE, "By", "Disk they may take."),
+    "open": _ledger("open", Kind.GAUGE, "{request}", "Requests written ahead and not over."),
+    "waiting": _ledger("waiting", Kind.GAUGE, "{record}", "Records the store has yet to take."),
+    "oldest_seconds": _ledger("oldest", Kind.GAUGE, "s", "Age of the oldest of them."),
+    "unreserved": _ledger(
+        "unreserved", Kind.COUNTER, "{request}", "Requests that could not be written ahead."
+    ),
+    "recovered": _ledger(
+        "recovered", Kind.COUNTER, "{record}", "Requests closed as aborted after a crash."
+    ),
+    "corrupt": _ledger(
+        "corrupt", Kind.COUNTER, "{record}", "Places of the spool that could not be read."
+    ),
+    "disk_errors": _ledger("disk.errors", Kind.COUNTER, "{error}", "Writes that the disk refused."),
+    "store_errors": _ledger(
+        "store.errors", Kind.COUNTER, "{error}", "Times that the store took nothing."
+    ),
+    "store_restarts": _ledger(
+        "store.restarts", Kind.COUNTER, "{restart}",
+        "Times that the store was new or restarted and was told again.",
+    ),
+    "store_corrupt": _ledger(
+        "store.corrupt", Kind.COUNTER, "{file}", "Files of the ledger moved aside as unreadable."
+    ),
+    "refused": _ledger(
+        "refused", Kind.COUNTER, "{record}", "Records that the store would not have."
+    ),
+    "sink_waiting": _ledger("sinks.waiting", Kind.GAUGE, "{record}", "Not yet taken by sinks."),
+    "sink_errors": _ledger("sinks.errors", Kind.COUNTER, "{error}", "Times a sink took nothing."),
+    "sink_lost": _ledger(
+        "sinks.lost", Kind.COUNTER, "{record}", "Records a sink never got, being away too long."
+    ),
+}  # fmt: skip
+"""What the ledger tells of itself, by its own names."""
+
 ALL: Final = (
     TOKEN_USAGE,
     OPERATION_DURATION,
@@ -208,8 +275,12 @@ ALL: Final = (
     ATTEMPTS,
     WALKED,
     IGNORED,
+    IDENTITIES,
+    NOT_ALLOWED,
+    UNRECORDED,
     NOTES_LOST,
     DROPPED,
     IN_FLIGHT,
     LOOP_LAG,
+    *LEDGER.values(),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -133,6 +134,25 @@ def test_the_curl_that_is_printed_at_the_start(fresh: Running) -> None:
         check=True,
     )
     assert json.loads(done.stdout)["object"] == "chat.completion"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_tollgate_commands(fresh: Running, number: int) -> None:
+    """They are of the environment that `make` makes, and ask the gateway that runs."""
+    block = [one for one in blocks("sh") if one.startswith(".venv/bin/tollgate ")][number]
+    fresh.chat("flagship", headers={"x-tollgate-feature": "greeting"})
+    own = f"{sys.executable} -m extproc.cli "
+    for line in block.replace(".venv/bin/tollgate ", own).splitlines():
+        done = subprocess.run(
+            ["bash", "-ec", line],  # noqa: S607 - the machine's own
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "TOLLGATE_ADMIN": f"http://127.0.0.1:{fresh.admin}"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
 
 
 def test_the_keys() -> None:

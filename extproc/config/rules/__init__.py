@@ -15,6 +15,7 @@ from extproc.config.rules import (
     edge,
     embeddings,
     filters,
+    identity,
     levels,
     policies,
     signing,
@@ -25,6 +26,7 @@ Rule = Callable[[Configuration], Iterable[Finding]]
 ALL: Final[tuple[Rule, ...]] = (
     *edge.RULES,
     *filters.RULES,
+    *identity.RULES,
     *chains.RULES,
     *levels.RULES,
     *signing.RULES,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from extproc.config.configuration import Configuration, Manager
 from extproc.config.findings import Finding, Severity
 from extproc.config.parts import is_loopback
-from extproc.config.tree import At
 from extproc.headers import INTERNAL
 
 _STRIPPED = (INTERNAL, "x-envoy-")
@@ -124,26 +123,6 @@ def public_admin(config: Configuration) -> Iterator[Finding]:
         yield address.say(message, "public-admin", Severity.WARNING)
 
 
-def open_identity(config: Configuration) -> Iterator[Finding]:
-    """`identity: open` asks nobody who they are: for trying out, on loopback."""
-    shared = {(host.document.name, host.path): policy for host, policy in config.hosts}
-    for manager in config.of_role("gateway"):
-        address = manager.listener.get("address", "socket_address", "address")
-        if not address.text or is_loopback(address.text):
-            continue
-        hosts = [(host.document.name, host.path) for host, _ in manager.routes]
-        if any(one in shared and shared[one].identity == "open" for one in hosts):
-            yield public_identity(address, address.text)
-
-
-def public_identity(place: At, address: str) -> Finding:
-    """The finding, for both forms of configuration."""
-    message = (
-        f"identity is open, and anyone who reaches {address} spends your money; listen on 127.0.0.1"
-    )
-    return place.say(message, "open-identity")
-
-
 RULES = (
     strips_headers,
     underscores,
@@ -153,5 +132,4 @@ RULES = (
     idle_timeouts,
     inline_tables,
     public_admin,
-    open_identity,
 )

@@ -154,7 +154,7 @@ def refusal(chat: ChatRequest, model: str, uses: Sequence[str] | None = None) ->
 def _function_problem(chat: ChatRequest) -> str | None:
     """As `arguments_problem`, of calls as they were before there were tools."""
     for index, message in enumerate(chat.messages):
-        if isinstance(message, m.AssistantMessage) and message.function_call is not None:
+        if type(message) is m.AssistantMessage and message.function_call is not None:
             try:
                 arguments_object(message.function_call.arguments)
             except ValueError:
@@ -176,7 +176,7 @@ def _search_problem(chat: ChatRequest, known: Model) -> str | None:
 def json_refusal(chat: ChatRequest, known: Model) -> str | None:
     """Why the JSON that is asked for cannot be made; in Anthropic's name."""
     wanted = chat.response_format
-    if not isinstance(wanted, m.SchemaFormat):
+    if type(wanted) is not m.SchemaFormat:
         return None
     return json_problem(wanted.json_schema, known, cites=_cites(chat))
 

@@ -47,6 +47,12 @@ _DELTA: Final = re.compile(
 with: their string needs no decoding. Whatever else an event is, the decoder reads it."""
 
 _JSON: Final = b'input_json_delta","partial_json'
+_TEXT: Final = (
+    b"event: content_block_delta\ndata: "
+    b'{"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
+)
+_WORDS: Final = re.compile(rb'("[^"\\\x00-\x1f]++")\}[ ]*\}[ ]*\n\n')
+"""The commonest of all: text without escapes. How it begins, and what comes behind that."""
 
 
 class _Block(Struct):
@@ -118,6 +124,8 @@ class Reader(EventReader):
         self._created = created
         self._json_tool = reply.json_tool
         self._text = writer.text
+        self._begins = _TEXT % 0
+        """How events of the block of text that is coming begin."""
         self._started = False
         self._usage = Usage()
         self._tier: str | None = None
@@ -138,25 +146,32 @@ class Reader(EventReader):
         """See `EventReader`."""
         if not self._started or self.finished:
             return at
-        size, text = len(data), self._text
+        size, text, begins = len(data), self._text, self._begins
         plain = self._json_tool is None
-        while at < size and (found := _DELTA.match(data, at)) is not None:
+        said = 0
+        while at < size:
+            if plain and data.startswith(begins, at):
+                words = _WORDS.match(data, at + len(begins))
+                if words is not None and (literal := words[1]).isascii():
+                    said += len(literal) - 2
+                    out.append(text(literal))
+                    at = words.end()
+                    continue
+            if (found := _DELTA.match(data, at)) is None:
+                break
             kind, literal = found.group(2, 3)
-            ascii_ = literal.isascii()
-            if literal == EMPTY or not (ascii_ or is_utf8(literal)):
+            if literal == EMPTY or not (literal.isascii() or is_utf8(literal)):
                 break
             if kind is None:
-                if plain and ascii_ and b"\\" not in literal:
-                    self.content = self._spoke = True
-                    self._length += len(literal) - 2
-                    out.append(text(literal))
-                else:
-                    out.append(self._say(literal))
+                out.append(self._say(literal))
             elif kind == _JSON:
                 out.append(self._arguments(int(found[1]), literal))
             else:
                 out.append(self._think(int(found[1]), literal))
             at = found.end()
+        if said:
+            self.content = self._spoke = True
+            self._length += said
         return at
 
     def event(self, event: Event) -> bytes:
@@ -228,6 +243,7 @@ class Reader(EventReader):
         opened = _Open(block.type, block, event.content_block, self._length)
         self._open[event.index] = opened
         if block.type == "text":
+            self._begins = _TEXT % event.index
             literal = literal_of(block.text)
             return self._say(literal) if literal else b""
         if block.type == "thinking":

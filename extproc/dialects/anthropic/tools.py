@@ -67,7 +67,7 @@ def toolbox(chat: ChatRequest, model: Model, said: Conversation, *, thinks: bool
         return made
     promises = Promises()
     choice = _choice(chat)
-    if isinstance(wanted, m.SchemaFormat):
+    if type(wanted) is m.SchemaFormat:
         if problem := json_problem(wanted.json_schema, model, cites=said.cites):
             raise ValueError(problem)
         made.format = _format(wanted.json_schema, model, said, promises, made.warnings)
@@ -80,7 +80,8 @@ def toolbox(chat: ChatRequest, model: Model, said: Conversation, *, thinks: bool
         made.tools.extend(Tool(name, NO_PARAMETERS) for name in sorted(said.called))
         choice = ToolChoice("none") if made.tools else None
     made.choice = choice
-    if not isinstance(wanted, m.TextFormat | None) and made.format is None and not made.forces:
+    asked = wanted is not None and type(wanted) is not m.TextFormat
+    if asked and made.format is None and not made.forces:
         _add_json(wanted, made, named=bool(functions) or chat.web_search_options is not None)
     # Anthropic forces no call of a model that thinks. A client's choice of a tool comes before its
     # wish for thought; JSON can be asked for in words.
@@ -107,7 +108,7 @@ def _functions(
     if chat.tools is None:
         return [(one, None) for one in chat.functions or ()]
     allowed = None
-    if isinstance(chat.tool_choice, m.AllowedTools):
+    if type(chat.tool_choice) is m.AllowedTools:
         allowed = set(m.chosen(chat.tool_choice))
     found = []
     for tool in chat.tools:
@@ -183,10 +184,10 @@ def _choice(chat: ChatRequest) -> ToolChoice | None:
             return ToolChoice("tool", called.name, True)
     if choice == "none":
         return ToolChoice("none")
-    if isinstance(choice, m.NamedFunction):
+    if type(choice) is m.NamedFunction:
         return ToolChoice("tool", choice.function.name, one_call)
     if choice == "required" or (
-        isinstance(choice, m.AllowedTools) and choice.allowed_tools.mode == "required"
+        type(choice) is m.AllowedTools and choice.allowed_tools.mode == "required"
     ):
         return ToolChoice("any", None, one_call)
     return ToolChoice("auto", None, one_call) if choice is not None or one_call else None

@@ -82,19 +82,20 @@ def conversation(
     ids = _Ids()
     last = ""
     for message in messages:
-        role = _ROLES.get(type(message))
+        kind = type(message)
+        role = _ROLES.get(kind)
         if role is None:
             made.system.extend(_texts(message.content, message.cache_control))  # type: ignore[union-attr]
             continue
-        content = message.content
         if role != last:
             last = role
-            if type(content) is str and content and not content.isspace() and _is_text(message):
-                turns.append(Turn(role, content))
+            if (text := _text_alone(message)) is not None:
+                turns.append(Turn(role, text))
                 continue
-            turns.append(Turn(role, []))
-        blocks = turns[-1].blocks()
-        kind = type(message)
+            blocks: list[Block] = []
+            turns.append(Turn(role, blocks))
+        else:
+            blocks = turns[-1].blocks()
         if kind is m.UserMessage:
             _add_user(blocks, message, made)  # type: ignore[arg-type]  # it is one
         elif kind is m.AssistantMessage:
@@ -124,17 +125,22 @@ _ROLES: Final[dict[type, str]] = {
 """Of messages that are turns; the others are instructions."""
 
 
-def _is_text(message: m.Message) -> bool:
-    """A message whose content is all of it."""
+def _text_alone(message: m.Message) -> str | None:
+    """What is said, if nothing else is: the content is all of the message, and one text."""
+    content = message.content
+    if type(content) is not str or not content or content.isspace():
+        return None
     if type(message) is m.UserMessage:
-        return message.cache_control is None
-    return type(message) is m.AssistantMessage and not (
+        return content if message.cache_control is None else None
+    if type(message) is not m.AssistantMessage or (
         message.tool_calls
         or message.reasoning_details
         or message.function_call
         or message.images
         or message.cache_control
-    )
+    ):
+        return None
+    return content
 
 
 def in_loop_without_thinking(messages: Sequence[m.Message]) -> bool:
@@ -200,16 +206,13 @@ def _add_assistant(
     thinking: bool,
     search: bool,
 ) -> None:
-    found: list[Block] = []
-    if message.content:
-        found.extend(_texts(message.content, None))
-    elif message.refusal:
-        found.extend(_texts(message.refusal, None))
+    said = message.content or message.refusal
+    found: list[Block] = [*_texts(said, None)] if said else []
     if message.images:
         made.images = True
     for call in message.tool_calls or ():
-        if isinstance(call, m.CustomCall):
-            raise ValueError("a call that Anthropic lacks")  # noqa: TRY004 - becomes a refusal
+        if type(call) is not m.FunctionCall:
+            raise ValueError("a call that Anthropic lacks")
         called = call.function
         made.called.add(called.name)
         found.append(
@@ -239,29 +242,22 @@ def _add_assistant(
 _THOUGHT: Final = (ThinkingBlock, RedactedThinking)
 
 
-def _add_result(
-    blocks: list[Block],
-    message: m.ToolMessage | m.FunctionMessage | Any,
-    made: Conversation,
-    ids: _Ids,
-) -> None:
-    """Results stand first in the turn that answers the calls."""
+def _add_result(blocks: list[Block], message: Any, made: Conversation, ids: _Ids) -> None:
+    """A tool's or a function's. Results stand first in the turn that answers the calls."""
+    if type(message) is m.ToolMessage:
+        given: Any = message.content
+        if type(given) is not str:
+            given = _parts(given, made)
+        elif given.isspace():
+            given = ""
+        answered = ids.of_result(message.tool_call_id)
+        result = ToolResult(answered, given, message.is_error or None, message.cache_control)
+    else:
+        result = ToolResult(ids.of_result("function_" + message.name), message.content or "")
     place = len(blocks)
     while place and type(blocks[place - 1]) is not ToolResult:
         place -= 1
-    if isinstance(message, m.FunctionMessage):
-        answered = ids.of_result("function_" + message.name)
-        blocks.insert(place, ToolResult(answered, message.content or ""))
-        return
-    content = message.content
-    if isinstance(content, str):
-        given: Any = "" if content.isspace() else content
-    else:
-        given = _parts(content, made)
-    answered = ids.of_result(message.tool_call_id)
-    blocks.insert(
-        place, ToolResult(answered, given, message.is_error or None, message.cache_control)
-    )
+    blocks.insert(place, result)
 
 
 def _parts(content: Sequence[Any], made: Conversation) -> list[Any]:
@@ -375,22 +371,28 @@ class _Ids:
     def __init__(self) -> None:
         self._given: set[str] = set()
         self._last: dict[str, str] = {}
+        """Of calls whose ids could not stay as they were."""
         self._again: dict[str, int] = {}
         """The last number that an id of this form was given."""
 
     def of_call(self, one: str) -> str:
-        made = _fitting(one)
-        if made in self._given:
+        # What is a name to Python fits, and is told sooner than by the pattern.
+        made = one if one.isidentifier() and one.isascii() else _fitting(one)
+        given = self._given
+        if made in given:
             base, number = made, self._again.get(made, 1) + 1
-            while (made := f"{base}_{number}") in self._given:
+            while (made := f"{base}_{number}") in given:
                 number += 1
             self._again[base] = number
-        self._given.add(made)
-        self._last[one] = made
+        given.add(made)
+        if made is not one:
+            self._last[one] = made
         return made
 
     def of_result(self, one: str) -> str:
-        return self._last.get(one) or _fitting(one)
+        if self._last and one in self._last:
+            return self._last[one]
+        return one if one in self._given else _fitting(one)
 
 
 def _fitting(one: str) -> str:

@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from extproc.dialects import ClientRequest, Counted, Failure, Reply, StreamReader, Wire
 from extproc.dialects.bedrock import answer, models, problems, request, stream
-from extproc.dialects.chat.completion import Completion, Writer
+from extproc.dialects.chat.completion import Completion, Count, Writer
 from extproc.dialects.provider import Translated
 from extproc.policy import TargetPolicy
 
 
 class _Count(Struct, rename="camel"):
-    input_tokens: int
+    input_tokens: Count
 
 
 class Bedrock(Translated):
@@ -37,9 +37,9 @@ class Bedrock(Translated):
     def write_chat(self, asked: ClientRequest, target: TargetPolicy) -> Wire:
         """`POST /model/{id}/converse`, or `/converse-stream`."""
         assert asked.chat is not None  # noqa: S101 - `Translated` asks for no other
-        if refusal := request.lacks(asked.chat, asked.uses, target.model):
+        if refusal := request.asked_for(asked.chat, asked.uses, target.model):
             raise ValueError(refusal)
-        made = request.translate(asked.chat, target.model, target.output_cap)
+        made = request.translate(asked.chat, asked.uses, target.model, target.output_cap)
         method = "converse-stream" if asked.stream else "converse"
         return Wire(self._path(target, method), made.body, (), made.warnings, made.reply)
 
@@ -51,7 +51,7 @@ class Bedrock(Translated):
         if chat is None or not known.claude:
             return super().write_count(asked, target)
         made = msgspec.json.decode(
-            request.translate(chat, target.model, target.output_cap).body,
+            request.translate(chat, asked.uses, target.model, target.output_cap).body,
             type=dict[str, msgspec.Raw],
         )
         counted = {

@@ -16,9 +16,9 @@ from msgspec import UNSET, Struct, UnsetType
 from extproc.dialects import Reply
 from extproc.dialects.anthropic import request as anthropic
 from extproc.dialects.anthropic import turns
-from extproc.dialects.anthropic.blocks import Tool, ToolChoice
-from extproc.dialects.bedrock import media, models, thinking
-from extproc.dialects.bedrock.content import Points, turn, words
+from extproc.dialects.anthropic.blocks import Tool, ToolChoice, Turn
+from extproc.dialects.bedrock import content, media, models, thinking
+from extproc.dialects.bedrock.content import Points, words
 from extproc.dialects.bedrock.models import FORMAT, Model
 from extproc.dialects.bedrock.thinking import InferenceConfig
 from extproc.dialects.chat import ChatRequest
@@ -52,7 +52,7 @@ _TOP_K: Final = ("cohere", "mistral", "ai21", "qwen")
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     """The body. The model stands in the path."""
 
-    messages: list[dict[str, Any]]
+    messages: list[Turn]
     system: list[Any] | UnsetType = UNSET
     inference_config: InferenceConfig
     tool_config: dict[str, Any] | UnsetType = UNSET
@@ -75,6 +75,15 @@ class Written(Struct, frozen=True):
 
 def lacks(chat: ChatRequest, uses: tuple[str, ...], model: str) -> str | None:
     """See `extproc.dialects.Dialect.lacks`."""
+    return (
+        asked_for(chat, uses, model)
+        or _media_problem(chat, uses)
+        or (arguments_problem(chat.messages) if "tools" in uses else None)
+    )
+
+
+def asked_for(chat: ChatRequest, uses: tuple[str, ...], model: str) -> str | None:
+    """The same without what `translate` stumbles over by itself: media and calls in messages."""
     for name in uses:
         if name in LACKS:
             return LACKS[name]
@@ -83,8 +92,6 @@ def lacks(chat: ChatRequest, uses: tuple[str, ...], model: str) -> str | None:
         _audio_problem(chat, uses, known)
         or _tools_problem(chat, uses, known)
         or _parameters_problem(chat, known)
-        or _media_problem(chat, uses)
-        or arguments_problem(chat.messages)
     )
 
 
@@ -118,8 +125,8 @@ def _forbids(chat: ChatRequest) -> bool:
 def _called(chat: ChatRequest) -> bool:
     """The conversation has calls or results, which Converse takes beside tools only."""
     return any(
-        isinstance(one, m.ToolMessage | m.FunctionMessage)
-        or (isinstance(one, m.AssistantMessage) and bool(one.tool_calls or one.function_call))
+        type(one) in (m.ToolMessage, m.FunctionMessage)
+        or (type(one) is m.AssistantMessage and bool(one.tool_calls or one.function_call))
         for one in chat.messages
     )
 
@@ -155,10 +162,13 @@ def _media_problem(chat: ChatRequest, uses: tuple[str, ...]) -> str | None:
 # --- the request --------------------------------------------------------------------------
 
 
-def translate(chat: ChatRequest, model: str, output_cap: int | None) -> Written:
-    """The body. Raises ValueError for what `lacks` names."""
+def translate(
+    chat: ChatRequest, uses: tuple[str, ...], model: str, output_cap: int | None
+) -> Written:
+    """The body. `uses` is what `ChatRequest.uses` tells. Raises ValueError for what `lacks`
+    names."""
     known = models.of(model)
-    said = chat if known.claude else _foreign(chat)
+    said = chat if known.claude else _foreign(chat, uses)
     composed = anthropic.compose(said, known.name, output_cap, known=known.terms, media=media.MEDIA)
     asked = composed.request
     warnings = [one for one in composed.warnings if one != "service_tier"]
@@ -182,10 +192,10 @@ def translate(chat: ChatRequest, model: str, output_cap: int | None) -> Written:
     points = Points(known)
     tools = _tools(asked, points, known)
     system = [one for block in asked.system or () for one in words(block, points)]
-    names = media.Names()
-    messages = [turn(one, points, names) for one in asked.messages]
+    messages = asked.messages
+    content.translate(messages, points)
     if system and not known.system:
-        messages[0]["content"][:0] = system
+        messages[0].blocks()[:0] = system
         system = []
         warnings.append("system (said by the user)")
     points.close(chat.cache_control, messages[-1])
@@ -207,7 +217,7 @@ def translate(chat: ChatRequest, model: str, output_cap: int | None) -> Written:
     return Written(msgspec.json.encode(request), reply, tuple(warnings))
 
 
-def _foreign(chat: ChatRequest) -> ChatRequest:
+def _foreign(chat: ChatRequest, uses: tuple[str, ...]) -> ChatRequest:
     """The request without what only Claude takes in Anthropic's way: how to think is asked in
     another (`thinking`), no model's seal is another's, and a tool that may not be called is not
     sent."""
@@ -219,14 +229,14 @@ def _foreign(chat: ChatRequest) -> ChatRequest:
         changes |= {**none, "parallel_tool_calls": None}
     if chat.parallel_tool_calls is False:
         changes["parallel_tool_calls"] = None
-    if any(isinstance(one, m.AssistantMessage) and one.reasoning_details for one in chat.messages):
+    if "reasoning turns" in uses:
         changes["messages"] = [_marked(one) for one in chat.messages]
     return msgspec.structs.replace(chat, **changes) if changes else chat
 
 
 def _marked(message: m.Message) -> m.Message:
     """A message with Bedrock's own thinking under the mark that is read, and no other's."""
-    if not isinstance(message, m.AssistantMessage) or not message.reasoning_details:
+    if type(message) is not m.AssistantMessage or not message.reasoning_details:
         return message
     own = [
         msgspec.structs.replace(one, format=turns.FORMAT)

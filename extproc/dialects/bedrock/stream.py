@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import string
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct as Layout
@@ -57,23 +58,34 @@ _DELTA: Final = re.compile(
 """The commonest messages exactly as Bedrock writes them, down to what it pads them with: their
 string needs no decoding. Whatever else a message is, the decoder reads it."""
 _INPUT: Final = b'"toolUse":{"input":'
-
+_TEXT: Final = re.compile(rb'\{"contentBlockIndex":[0-9],"delta":\{"text":')
+_WORDS: Final = re.compile(rb'"[^"\\\x00-\x1f]++"')
+_PADDING: Final = string.ascii_letters.encode() + string.digits.encode()
+_ENDS: Final = frozenset(
+    {b"}}", *(b'},"p":"%b"}' % _PADDING[:size] for size in range(len(_PADDING) + 1))}
+)
+"""The commonest of all: text without escapes. How it begins, is said, and ends."""
 
 _HEAD: Final = _PRELUDE.size + len(_HEADERS)
+_LOOK: Final = _HEAD + len(b'{"contentBlockIndex":0,"delta":{"text":')
 
 
 @lru_cache(maxsize=1024)
-def _begun(head: bytes) -> tuple[int, int] | None:
-    """Lengths and headers of a delta: the message's length, and the checksum so far. None: they
-    are those of another message, or wrong. There are as many as there are lengths of deltas, and
-    most are short."""
-    if len(head) < _HEAD or head[_PRELUDE.size :] != _HEADERS:
+def _begun(head: bytes) -> tuple[int, int, bool] | None:
+    """Lengths and headers of a delta, and how it begins: the message's length, the checksum so
+    far, and whether it is one of text, whose beginning is in the checksum then. None: they are
+    those of another message, or wrong. There are as many as there are lengths of deltas, and most
+    are short."""
+    if len(head) < _LOOK or head[_PRELUDE.size : _HEAD] != _HEADERS:
         return None
     total, headers, told = _PRELUDE.unpack_from(head)
-    if headers != len(_HEADERS) or not _AROUND + headers <= total <= MAX_MESSAGE:
+    if headers != len(_HEADERS) or not _LOOK + _CHECKSUM.size <= total <= MAX_MESSAGE:
         return None
     checksum = crc32(head[:8])
-    return None if checksum != told else (total, crc32(head[8:], checksum))
+    if checksum != told:
+        return None
+    is_text = _TEXT.match(head, _HEAD) is not None
+    return total, crc32(head[8:] if is_text else head[8:_HEAD], checksum), is_text
 
 
 class Reader(EventReader):
@@ -95,6 +107,8 @@ class Reader(EventReader):
         self._json_tool = reply.json_tool
         self._format = models.of(reply.model).format
         self._started = False
+        self._within = False
+        """A message, or its lengths, has begun and not ended."""
         self._calls: dict[int, int] = {}
         """Number of a call by the index of its block."""
         self._unsaid: dict[int, Raw] = {}
@@ -129,56 +143,66 @@ class Reader(EventReader):
             return b""
         out: list[bytes] = []
         at, size = 0, len(data)
-        frames = self._frames
         while at < size and self.failure is None:
-            if not frames.between:
-                end = at + max(frames.missing, 1)
+            if self._within:
+                end = at + max(self._frames.missing, 1)
             elif self._started and (at := self.skim(data, at, out)) == size:
                 break
             else:
                 # One message, which is none of those or not whole.
                 end = at + max(int.from_bytes(data[at : at + 4]), _AROUND)
             out.append(self._read(data[at:end]))
+            self._within = not self._frames.between
             at = end
         return out[0] if len(out) == 1 else b"".join(out)
 
     def skim(self, data: bytes, at: int, out: list[bytes]) -> int:
         """Translate whole messages of the commonest kind, as in `EventReader`. Both checksums are
         checked; what is wrong is left to the parser to tell."""
-        size = len(data)
         if self.finished:
             return at
-        write, unpack = self.writer.text, _CHECKSUM.unpack_from
-        while at < size and (known := _begun(data[at : at + _HEAD])) is not None:
-            total, checksum = known
-            start = at + _HEAD
+        size, write, unpack = len(data), self.writer.text, _CHECKSUM.unpack_from
+        said = 0
+        while at < size and (known := _begun(data[at : at + _LOOK])) is not None:
+            total, checksum, is_text = known
+            start = at + (_LOOK if is_text else _HEAD)
             after = at + total
             if after > size:
                 break
             end = after - 4
             if crc32(data[start:end], checksum) != unpack(data, end)[0]:
                 break
-            found = _DELTA.fullmatch(data, start, end)
-            if found is None:
-                break
-            kind, literal = found.group(2, 3)
-            ascii_ = literal.isascii()
-            if literal == text.EMPTY or not (ascii_ or text.is_utf8(literal)):
-                break
-            if kind is None:
-                if ascii_ and b"\\" not in literal:
-                    self.content = self._text = True
-                    self._size += len(literal) - 2
+            if is_text and (words := _WORDS.match(data, start)) is not None:
+                literal = words[0]
+                if literal.isascii() and data[words.end() : end] in _ENDS:
+                    said += len(literal) - 2
                     out.append(write(literal))
-                else:
-                    out.append(self._say(literal))
-            elif kind == _INPUT:
-                out.append(self._piece(int(found[1]), literal))
-            else:
-                self.content = True
-                out.append(self.writer.reasoning(literal))
+                    at = after
+                    continue
+            made = self._skimmed(data, at + _HEAD, end)
+            if made is None:
+                break
+            out.append(made)
             at = after
+        if said:
+            self.content = self._text = True
+            self._size += said
         return at
+
+    def _skimmed(self, data: bytes, at: int, end: int) -> bytes | None:
+        """A payload that is one of the commonest; None: it is none of them."""
+        found = _DELTA.fullmatch(data, at, end)
+        if found is None:
+            return None
+        kind, literal = found.group(2, 3)
+        if literal == text.EMPTY or not (literal.isascii() or text.is_utf8(literal)):
+            return None
+        if kind is None:
+            return self._say(literal)
+        if kind == _INPUT:
+            return self._piece(int(found[1]), literal)
+        self.content = True
+        return self.writer.reasoning(literal)
 
     def _read(self, data: bytes) -> bytes:
         if self._head is not None and len(self._head) < HEAD:

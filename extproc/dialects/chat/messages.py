@@ -324,20 +324,24 @@ def chosen(choice: ToolChoice | None) -> list[str]:
 
 def uses(messages: Sequence[Message]) -> Iterable[str]:
     """Features that messages use, in the words of the table in docs/dialects.md. One look at each:
-    conversations are long, and most messages are plain text."""
+    conversations are long, and most messages are plain text.
+
+    Types are compared: to be told that something is no instance of a struct's type takes as long
+    as all of the rest.
+    """
     found: dict[str, None] = {}
     for message in messages:
-        kind = type(message)
-        if kind is AssistantMessage:
-            _answer_uses(message, found)  # type: ignore[arg-type]  # the type that was looked at
-        elif kind is not UserMessage:
-            found |= _ROLE_USES[kind]
-            if kind is ToolMessage and message.is_error is not None:  # type: ignore[union-attr]
-                found["failed results"] = None
-        content = message.content
-        if type(content) is list and kind is not AssistantMessage:
-            _part_uses(content, found)
-        if kind is not FunctionMessage and message.cache_control is not None:  # type: ignore[union-attr]
+        if type(message) is UserMessage:
+            if type(message.content) is list:
+                _part_uses(message.content, found)
+        elif type(message) is AssistantMessage:
+            _answer_uses(message, found)
+        elif type(message) is FunctionMessage:
+            found["tools"] = found["functions"] = None
+            continue
+        else:
+            _other_uses(message, found)
+        if message.cache_control is not None:  # type: ignore[union-attr]  # functions' are behind us
             found["cache_control"] = None
     return found
 
@@ -370,12 +374,18 @@ def _answer_uses(message: AssistantMessage, found: dict[str, None]) -> None:
             found["reasoning turns"] = None
 
 
-_ROLE_USES: Final[dict[type, dict[str, None]]] = {
-    SystemMessage: dict.fromkeys(("system",)),
-    DeveloperMessage: dict.fromkeys(("system",)),
-    ToolMessage: dict.fromkeys(("tools",)),
-    FunctionMessage: dict.fromkeys(("tools", "functions")),
-}
+def _other_uses(message: Any, found: dict[str, None]) -> None:
+    """Of instructions and results."""
+    if type(message) is ToolMessage:
+        found["tools"] = None
+        if message.is_error is not None:
+            found["failed results"] = None
+    else:
+        found["system"] = None
+    if type(message.content) is list:
+        _part_uses(message.content, found)
+
+
 _PART_USES: Final[dict[type, dict[str, None]]] = {
     ImagePart: dict.fromkeys(("vision",)),
     AudioPart: dict.fromkeys(("audio",)),

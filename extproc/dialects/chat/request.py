@@ -216,7 +216,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def forces_one(self) -> bool:
         """One function must be called."""
-        return isinstance(self.tool_choice, NamedFunction)
+        return type(self.tool_choice) is NamedFunction
 
     @property
     def may_think(self) -> bool:

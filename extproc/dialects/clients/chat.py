@@ -17,6 +17,7 @@ from extproc.dialects import (
     Vectors,
     errors,
     sse,
+    text,
 )
 from extproc.dialects.again import unknown
 from extproc.dialects.chat import FIELDS, ChatRequest, decode, parse
@@ -213,7 +214,8 @@ class _Completion(Struct):
 
 def judged(body: bytes, what: str) -> bool:
     """Whether a whole completion was refused. Raises BadAnswerError: it is none of `what`."""
-    completion = _read(body)
+    # What is not looked at has to be text as well: msgspec passes over it.
+    completion = _read(body) if text.is_utf8(body) else None
     if completion is None:
         raise BadAnswerError(f"not {what}: " + errors.plain(200, body))
     if completion.error:

@@ -101,6 +101,8 @@ class Embeddings:
     def look(self, body: bytes) -> bool:
         """Judge a whole answer: vectors are never refused."""
         try:
+            # What is not looked at has to be text as well: msgspec passes over it.
+            str(body, "utf-8")
             answer = _ANSWER.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise BadAnswerError("not embeddings: " + errors.plain(200, body)) from None

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import base64
 import struct
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from extproc.dialects import BadAnswerError, Reply, Vectors
 from extproc.dialects.chat.completion import Count
@@ -109,7 +109,7 @@ def vertex(asked: EmbeddingsRequest, method: str) -> bytes:
 
 
 class _Statistics(Struct):
-    token_count: float = 0
+    token_count: Annotated[float, Meta(ge=0, le=1 << 53)] = 0
 
 
 class _Vector(Struct):
@@ -161,5 +161,8 @@ def _vector(values: Raw, *, as_base64: bool) -> Raw:
     numbers: list[Any] = _NUMBERS.decode(values)
     if not as_base64:
         return values
-    packed = struct.pack(f"<{len(numbers)}f", *numbers)
+    try:
+        packed = struct.pack(f"<{len(numbers)}f", *numbers)
+    except OverflowError:
+        raise BadAnswerError("an embedding with a number that is no float32") from None
     return Raw(b'"' + base64.b64encode(packed) + b'"')

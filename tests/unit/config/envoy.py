@@ -82,6 +82,11 @@ class Envoy:
     def wait_for_workers(self) -> None:
         self.wait(lambda: self.stats()["listener_manager.workers_started"] == 1)
 
+    def healthy(self, cluster: str) -> bool:
+        """Some host of a cluster may be asked."""
+        found = self.get(f"stats?format=json&filter=^cluster.{cluster}.membership_healthy$")
+        return any(one.get("value") for one in found["stats"])
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(WAIT)

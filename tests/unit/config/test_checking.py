@@ -12,9 +12,21 @@ import pytest
 from ruamel.yaml import YAML
 
 from extproc.config import RenderOptions, Severity, check, find_envoy, load, render
-from extproc.config.gateway import Health, Listen, Outlier, Provider, Route, Seconds, Target
+from extproc.config.gateway import (
+    Health,
+    Identity,
+    Jwt,
+    Listen,
+    Outlier,
+    Provider,
+    Route,
+    Seconds,
+    Target,
+    Tls,
+)
 from extproc.config.rule_names import RULES
 from extproc.config.tree import json_name
+from extproc.policy import HeaderIdentity, MtlsIdentity
 
 GOOD = Path(__file__).parents[2] / "fixtures" / "good" / "gateway.yaml"
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -118,7 +130,13 @@ def test_the_documentation_lists_every_rule() -> None:
     assert [line for line in missing if line not in text] == []
 
 
-@pytest.mark.parametrize("kind", [Provider, Health, Outlier, Target, Route, Listen])
+KINDS = [
+    *(Provider, Health, Outlier, Target, Route, Listen, Tls, Identity, Jwt),
+    *(MtlsIdentity, HeaderIdentity),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_documentation_lists_every_field_with_its_default(kind: type[msgspec.Struct]) -> None:
     lines = DOCS.read_text().splitlines()
     for one in msgspec.structs.fields(kind):

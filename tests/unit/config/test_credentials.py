@@ -82,9 +82,11 @@ class Provider:
     seen: list[Request] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
     """Set by who has read the first piece of a stream."""
+    answers: dict[str, bytes] = field(default_factory=dict)
+    """By path; `{}` for any other."""
 
     def serve(self) -> ThreadingHTTPServer:
-        seen, go_on = self.seen, self.go_on
+        seen, go_on, answers = self.seen, self.go_on, self.answers
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -108,10 +110,11 @@ class Provider:
                 self.wfile.write(b"6\r\nsecond\r\n0\r\n\r\n")
 
             def do_GET(self) -> None:
+                body = answers.get(self.path, b"{}")
                 self.send_response(200)
-                self.send_header("content-length", "2")
+                self.send_header("content-length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None: ...
 

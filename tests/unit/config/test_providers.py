@@ -147,13 +147,14 @@ def test_what_a_filter_says_of_who_asks_comes_last(resources: Any) -> None:
         ("profiled", "envoy.filters.http.aws_request_signing"),
     ):
         found = filters(resources, f"target-on-{name}")
-        assert [*found][-2:] == [last, "envoy.filters.http.router"]
+        assert [*found][-3:] == ["tollgate.strip-keys", last, "envoy.filters.http.router"]
         routes = managers(resources)[f"target-on-{name}"]["route_config"]["virtual_hosts"][0][
             "routes"
         ]
         assert not any("request_headers_to_remove" in one for one in routes)
         removed = {
-            one.get("remove") for one in found["tollgate.strip"]["mutations"]["request_mutations"]
+            one.get("remove")
+            for one in found["tollgate.strip-keys"]["mutations"]["request_mutations"]
         }
         assert {"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"} <= removed
     assert "envoy.filters.http.aws_request_signing" not in filters(resources, "target-on-bearer")

@@ -88,7 +88,8 @@ def bedrock(kind: bytes, literal: bytes, index: int) -> bytes:
         b"thinking": b'{"reasoningContent":{"text":%b}}',
         b"arguments": b'{"toolUse":{"input":%b}}',
     }[kind]
-    data = b'{"contentBlockIndex":%d,"delta":%b,"p":"abc"}' % (index, delta % literal)
+    padding = {0: b',"p":"abc"', 1: b"", 2: b',"p":"cba"'}[index]
+    data = b'{"contentBlockIndex":%d,"delta":%b%b}' % (index, delta % literal, padding)
     return framed("contentBlockDelta", data)
 
 

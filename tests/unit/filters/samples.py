@@ -50,14 +50,17 @@ def inner(dialect: str, **more: Any) -> dict[str, str]:
     return {"xds.route_metadata": metadata({"target": f"t-{dialect}", **target(dialect, **more)})}
 
 
-def outer(**route: Any) -> dict[str, str]:
-    """Attributes of a gateway's request."""
+def outer(host: dict[str, Any] | None = None, **route: Any) -> dict[str, str]:
+    """Attributes of a gateway's request; `host` is what its virtual host says beside targets."""
     targets = {f"t-{name}": target(name, cluster=f"target-t-{name}") for name in DIALECTS}
     chains = {"main": [{name: 1} for name in targets]}
     policy = {"route": "r", "chain": "main", "models": {"*": "main"}, **route}
     return {
         "xds.route_metadata": metadata(policy),
-        "xds.virtual_host_metadata": metadata({"chains": chains, "targets": targets}),
+        "xds.virtual_host_metadata": metadata(
+            {"chains": chains, "targets": targets, "identity": "open", **(host or {})}
+        ),
+        "source.address": "127.0.0.1:4711",
     }
 
 

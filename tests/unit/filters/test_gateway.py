@@ -16,7 +16,8 @@ from extproc.errors import Reason
 from extproc.filters.exchange import BodyMode
 from extproc.filters.gateway import GatewayExchange, GatewayFilter, Rooms
 from extproc.filters.verdict import Note, encode
-from extproc.records import RequestRecord
+from extproc.identity import Identify
+from extproc.records import Caller, Content, RequestRecord
 from extproc.routing import Routes
 from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
@@ -48,14 +49,52 @@ class Records(Telemetry):
         self.kept.append(record)
 
 
+class Written:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.reserved: list[RequestRecord] = []
+        self.settled: list[tuple[RequestRecord, Content | None]] = []
+        self.full = False
+
+    def reserve(self, record: RequestRecord) -> bool:
+        if not self.full:
+            self.reserved.append(record)
+        return not self.full
+
+    def settle(self, record: RequestRecord, content: Content | None = None) -> bool:
+        if not self.full:
+            self.settled.append((record, content))
+        return not self.full
+
+
+class Known:
+    """Callers by their keys."""
+
+    def __init__(self) -> None:
+        self.callers: dict[str, Caller] = {}
+
+    async def caller(self, token: str) -> Caller | None:
+        return self.callers.get(token)
+
+
 class Gateway:
     """One filter with its rooms."""
 
     def __init__(self) -> None:
         self.records = Records()
         self.notes = MemoryNotes()
+        self.ledger = Written()
+        self.known = Known()
         rooms = Rooms(
-            dialects.load(), dialects.formats(), Routes(catalogue.load()), self.notes, self.records
+            dialects.load(),
+            dialects.formats(),
+            Routes(catalogue.load()),
+            self.notes,
+            self.records,
+            Identify(self.known),
+            self.ledger,
+            b"secret",
         )
         self.filter = GatewayFilter(rooms)
 

@@ -253,3 +253,77 @@ async def test_the_providers_word_about_the_request_goes_to_the_client() -> None
     assert refusal(envoy) is None
     assert envoy.answer.status == 400
     assert json.loads(envoy.answer.body)["error"]["message"] == "no such role"
+
+
+# --- callers' own keys --------------------------------------------------------------------
+
+KEY_HEADERS = [
+    ("openai", "authorization", "Bearer sk-theirs"),
+    ("anthropic", "x-api-key", "sk-theirs"),
+    ("gemini", "x-goog-api-key", "sk-theirs"),
+]
+
+
+async def own_key(dialect: str, key: str, header: str | None, *, stream: bool = False) -> Envoy:
+    """A request on a route that passes callers' keys on, as it comes to a level."""
+    envoy = Envoy(FILTER.open())
+    ready = {"x-tollgate-i-ready": f"t-{dialect}"}
+    flags = {"x-tollgate-i-stream": str(int(stream)), "x-tollgate-i-credential": key, **ready}
+    more = {"stream": True} if stream else {}
+    policy = inner(dialect, key_header=header) if header else inner(dialect)
+    await envoy.request({**HEADERS, **flags}, chat(**more), policy)
+    return envoy
+
+
+@pytest.mark.parametrize(("dialect", "header", "value"), KEY_HEADERS)
+async def test_a_callers_key_goes_where_the_provider_takes_it(
+    dialect: str, header: str, value: str
+) -> None:
+    envoy = await own_key(dialect, "sk-theirs", header)
+    assert {name: one for name, one in envoy.headers.items() if "theirs" in one} == {header: value}
+
+
+async def test_a_caller_without_a_key_asks_without_one() -> None:
+    envoy = await own_key("openai", "-", "authorization")
+    assert envoy.answer is None
+    assert "authorization" not in envoy.headers
+
+
+async def test_a_target_that_takes_no_key_of_a_callers_is_walked_past() -> None:
+    envoy = await own_key("openai", "sk-theirs", None)
+    assert refusal(envoy) == "feature"
+    assert "sk-theirs" not in str(envoy.answer)
+
+
+BLAMED = {
+    401: {"error": {"message": "Incorrect API key provided: sk-th**rs", "code": "invalid_api_key"}},
+    403: {"error": {"message": "Your project may not use it"}},
+}
+
+
+@pytest.mark.parametrize("status", BLAMED)
+async def test_what_a_provider_says_of_a_callers_key_is_for_the_caller(status: int) -> None:
+    envoy = await own_key("openai", "sk-theirs", "authorization")
+    await envoy.head(status, JSON)
+    await envoy.chunk(json.dumps(BLAMED[status]).encode(), end=True)
+    assert envoy.answer is not None
+    assert (envoy.answer.status, refusal(envoy)) == (status, None), "no other level is asked"
+    assert json.loads(envoy.answer.body)["error"]["message"] == BLAMED[status]["error"]["message"]
+
+
+async def test_of_our_own_key_the_caller_hears_nothing() -> None:
+    envoy, _ = await level("openai", stream=False)
+    await envoy.head(401, JSON)
+    await envoy.chunk(json.dumps(BLAMED[401]).encode(), end=True)
+    assert refusal(envoy) == "credentials"
+    assert envoy.answer is not None
+    assert b"sk-th" not in envoy.answer.body
+
+
+async def test_a_stream_may_begin_with_a_word_about_the_callers_key() -> None:
+    envoy = await own_key("anthropic", "sk-theirs", "x-api-key", stream=True)
+    await envoy.head(200, SSE)
+    said = {"type": "authentication_error", "message": "invalid x-api-key"}
+    await envoy.chunk(event({"type": "error", "error": said}, "error"))
+    assert envoy.answer is not None
+    assert (envoy.answer.status, refusal(envoy)) == (401, None)

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.identity import ANONYMOUS, Attribution, attribution, user_hash
+from extproc.identity import ALL_FIELDS, ANONYMOUS, Attribution, Caller, user_hash
+from extproc.identity import attribution as whole_attribution
+
+
+def attribution(*sent: Any) -> Attribution:
+    """Of a client that may say everything."""
+    found, ignored = whole_attribution(*sent)
+    assert ignored == ()
+    return found
 
 
 def test_nobody_is_nobody() -> None:
@@ -26,7 +34,8 @@ def test_our_own_headers() -> None:
             "x-tollgate-priority": "high",
         }
     )
-    assert found == Attribution("alice", "search", "web", "s1", (("app.v", "2"), ("tier", "gold")))
+    labels = (("app.v", "2"), ("tier", "gold"))
+    assert found == Attribution("alice", "search", "web", "s1", labels, "high")
 
 
 def test_openais_user_and_metadata() -> None:
@@ -129,6 +138,157 @@ def test_whatever_is_sent_is_bounded(sent: dict[str, str], user: Any, metadata: 
     for name, _ in found.labels:
         assert 0 < len(name) <= 64
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-")
+
+
+# --- callers ------------------------------------------------------------------------------
+
+SENT = {
+    "x-tollgate-user": "root",
+    "x-tollgate-feature": "search",
+    "x-tollgate-team": "admin",
+    "x-tollgate-session": "s1",
+    "x-tollgate-priority": "high",
+    "x-tollgate-label-app": "x",
+    "x-tollgate-label-build": "7",
+}
+OWN = Caller(source="key", user="alice", team="web", labels=(("app", "ci"),))
+
+
+def of(may_set: set[str], *sent: Any) -> tuple[Attribution, tuple[str, ...]]:
+    caller = Caller(
+        source="key",
+        user=OWN.user,
+        team=OWN.team,
+        labels=OWN.labels,
+        may_set=frozenset(may_set),
+    )
+    headers, user, metadata = (*sent, None, None)[:3]
+    return whole_attribution(headers, user, metadata, caller)
+
+
+def test_what_a_caller_may_not_say_is_ignored_and_told() -> None:
+    found, ignored = of(set(), SENT)
+    assert found == Attribution("alice", None, "web", None, (("app", "ci"),))
+    assert ignored == ("feature", "labels", "priority", "session", "team", "user")
+
+
+def test_a_caller_is_known_though_its_request_says_nothing() -> None:
+    expected = Attribution("alice", None, "web", None, (("app", "ci"),))
+    assert of(set(), {}) == of(set(ALL_FIELDS), {":path": "/"}) == (expected, ())
+    assert whole_attribution({}, None, None, Caller(source="jwt")) == (ANONYMOUS, ())
+
+
+def test_what_a_caller_may_say_goes_before_its_own_but_not_its_labels() -> None:
+    found, ignored = of(set(ALL_FIELDS), SENT)
+    labels = (("app", "ci"), ("build", "7"))
+    assert found == Attribution("root", "search", "admin", "s1", labels, "high")
+    assert ignored == ("labels",)
+
+
+@pytest.mark.parametrize("field", ["user", "feature", "team", "session", "priority"])
+def test_each_right_is_its_own(field: str) -> None:
+    found, ignored = of({field}, SENT)
+    assert getattr(found, field) == SENT[f"x-tollgate-{field}"]
+    assert set(ignored) == ALL_FIELDS - {field}
+    for other in {"user", "feature", "team", "session", "priority"} - {field}:
+        assert getattr(found, other) == getattr(OWN, other, None)
+
+
+def test_a_right_to_one_label() -> None:
+    found, ignored = of({"label-build"}, {"x-tollgate-label-build": "7"})
+    assert found.labels == (("app", "ci"), ("build", "7"))
+    assert ignored == ()
+    found, ignored = of({"label-build"}, {"x-tollgate-label-built": "7"})
+    assert found.labels == (("app", "ci"),)
+    assert ignored == ("labels",)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ({"x-tollgate-user": "root"},),
+        ({}, "root"),
+        ({}, None, {"user": "root"}),
+        ({"x-portkey-metadata": '{"_user": "root"}'},),
+        ({"x-portkey-metadata": '{"user": "root"}'},),
+        ({"helicone-user-id": "root"},),
+        ({"helicone-property-user": "root"},),
+    ],
+)
+def test_no_way_of_saying_it_gets_round_a_right(sent: Any) -> None:
+    found, ignored = of({"feature", "session", "labels"}, *sent)
+    assert found.user == "alice"
+    assert ignored == ("user",)
+    assert of({"user"}, *sent)[0].user == "root"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ({"x-tollgate-label-app": "x"},),
+        ({"x-tollgate-label-APP": "x"},),
+        ({}, None, {"app": "x"}),
+        ({"x-portkey-metadata": '{"app": "x"}'},),
+        ({"helicone-property-app": "x"},),
+    ],
+)
+def test_no_way_of_saying_it_changes_a_label_of_the_key(sent: Any) -> None:
+    found, ignored = of(set(ALL_FIELDS), *sent)
+    assert found.labels == (("app", "ci"),)
+    assert ignored == ("labels",)
+
+
+def test_what_says_nothing_is_not_told() -> None:
+    sent = {"x-tollgate-user": " ", "x-tollgate-label-": "x", "x-tollgate-priority": ""}
+    assert of(set(), sent)[1] == ()
+    assert of(set(), {"x-tollgate-key": "tg-x", "x-tollgate-cache": "no-store"})[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("low", "low"),
+        ("Normal ", "normal"),
+        ("HIGH", "high"),
+        ("0", "0"),
+        ("9", "9"),
+        ("10", None),
+        ("-1", None),
+        ("urgent", None),
+        ("high, low", None),
+        ("\u0663", None),
+        ("5\n5", None),
+        ("", None),
+    ],
+)
+def test_priorities(sent: str, kept: str | None) -> None:
+    assert attribution({"x-tollgate-priority": sent}).priority == kept
+
+
+rights = st.sets(st.sampled_from([*sorted(ALL_FIELDS), "label-a", "label-app"]))
+
+
+@given(
+    headers | st.just(SENT),
+    st.none() | st.text(),
+    st.none() | st.dictionaries(st.text(), anything),
+    rights,
+)
+def test_nothing_is_said_without_a_right(
+    sent: dict[str, str], user: Any, metadata: Any, may_set: set[str]
+) -> None:
+    found, ignored = of(may_set, sent, user, metadata)
+    for field in ("user", "feature", "team", "session", "priority"):
+        if field not in may_set:
+            assert getattr(found, field) == getattr(OWN, field, None)
+    for name, value in found.labels:
+        if name == "app":
+            assert value == "ci"
+        elif "labels" not in may_set:
+            assert f"label-{name}" in may_set
+    assert len(found.labels) <= 16
+    assert set(ignored) <= ALL_FIELDS
+    assert not may_set.intersection(ignored) - {"labels"}
 
 
 def test_a_hash_stands_for_a_user() -> None:

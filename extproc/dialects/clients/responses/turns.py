@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from extproc.dialects.chat.completion import ReasoningDetail
 from extproc.dialects.chat.messages import (
@@ -51,7 +52,7 @@ HOSTED: Final = "only a target that speaks the Responses API"
 
 
 class Turns:
-    """Takes items one by one. `native` says why only a native target can serve them, if so;
+    """Takes all items. `native` says why only a native target can serve them, if so;
     `dropped` is what went without, `sealed` whether there was sealed thinking."""
 
     def __init__(self) -> None:
@@ -65,8 +66,10 @@ class Turns:
         self._calls: list[FunctionCall | CustomCall] = []
         self._images: list[dict[str, Any]] = []
         self._extra: dict[str, dict[str, Any]] = {}
+        self._pending = False
+        """A message is being put together."""
         self._ours = False
-        """What is being put together is an answer that was written here."""
+        """It is an answer that was written here."""
 
     def instructions(self, text: str) -> None:
         """What holds for the whole conversation."""
@@ -76,26 +79,28 @@ class Turns:
         """An input that is a string."""
         self.messages.append(UserMessage(content=text))
 
-    def item(self, item: Item, index: int) -> None:
-        """One item; `index` is its place in the input. Raises ClientError (400) for sealed content
-        that was changed."""
-        kind = item.type or item.kind()
-        read = _READ.get(kind or "")
-        if read is not None:
-            read(self, item, index)
-        elif kind in _SAID_ANYWAY:
+    def items(self, items: Sequence[Item]) -> None:
+        """A whole input. Raises ClientError (400) for sealed content that was changed."""
+        for index, item in enumerate(items):
+            kind = item.type
+            if kind is None:
+                kind = "message" if item.role is not None else item.kind()
+            read = _READ.get(kind or "")
+            if read is not None:
+                read(self, item, index)
+            else:
+                self._other(kind)
+        self._flush()
+
+    # --- by type --------------------------------------------------------------------------
+
+    def _other(self, kind: str | None) -> None:
+        if kind in _SAID_ANYWAY:
             self._drop(f"input ({kind} items)")
         elif kind == "item_reference":
             self._only("item_reference: only a target that keeps items can look one up")
         else:
             self._only(f"hosted_items: {HOSTED} knows what a {printable(kind)} is")
-
-    def done(self) -> list[Message]:
-        """All messages."""
-        self._flush()
-        return self.messages
-
-    # --- by type --------------------------------------------------------------------------
 
     def _message(self, item: Item, index: int) -> None:  # noqa: ARG002 - the shape of `_READ`
         content = item.content or ""
@@ -103,40 +108,42 @@ class Turns:
         if role == "assistant":
             self._said(content)
             return
-        self._flush()
+        if self._pending:
+            self._flush()
         if role == "user":
-            self.messages.append(UserMessage(self._user_content(content)))
+            said = content if isinstance(content, str) else self._user_content(content)
+            self.messages.append(UserMessage(said))
             return
-        kind = SystemMessage if item.role == "system" else DeveloperMessage
+        kind = SystemMessage if role == "system" else DeveloperMessage
         self.messages.append(kind(content=self._instruction(content)))
 
     def _said(self, content: str | list[Part]) -> None:
         if self._content and not self._calls and not self._ours:
             self._flush()
+        self._pending = True
         if isinstance(content, str):
             self._add_text(content)
             return
         for part in content:
             if type(part) is OutputText:
                 self._add_text(part.text)
-            elif isinstance(part, Refusal):
+            elif type(part) is Refusal:
                 self._content.append(RefusalPart(part.refusal))
-            elif isinstance(part, _TEXTS):
-                self._add_text(part.text)
+            elif type(part) in _TEXTS:
+                self._add_text(part.text)  # type: ignore[union-attr]  # those have one
             else:
                 self._only(f"hosted_items: {HOSTED} takes what is no text from the model")
 
     def _add_text(self, text: str) -> None:
         """More text. That of an answer whose thinking was sealed is one again, as it was when its
         provider told places in it."""
-        last = self._content[-1] if self._content and self._ours else None
-        if isinstance(last, TextPart):
+        if self._ours and self._content and type(last := self._content[-1]) is TextPart:
             self._content[-1] = TextPart(last.text + text)
         else:
             self._content.append(TextPart(text))
 
     def _reasoning(self, item: Item, index: int) -> None:
-        summary = [part.text for part in item.summary or () if isinstance(part, _TEXTS)]
+        summary = _texts(item.summary or ())
         content = item.encrypted_content
         if content is not None and sealed.is_sealed(content):
             # Written here: all of it is one answer, whatever stands between.
@@ -144,12 +151,12 @@ class Turns:
             self._details += found.details
             self._extra.update(found.calls)
             self._thought = ["".join((*self._thought, *summary))]
-            self._ours = self.sealed = True
+            self._ours = self.sealed = self._pending = True
             return
         if (self._content or self._images) and not self._calls:
             self._flush()
-        raw = item.content if isinstance(item.content, list) else []
-        texts = [part.text for part in raw if isinstance(part, _TEXTS)]
+        self._pending = True
+        texts = _texts(item.content if isinstance(item.content, list) else ())
         self._thought += texts or summary
         own = partial(ReasoningDetail, id=item.id, format=OPENAI)
         for text in summary:
@@ -165,13 +172,16 @@ class Turns:
         id_, name = item.call_id or "", item.name or ""
         function = CallFunction(name, item.arguments)
         extra = self._extra.pop(id_, None) if self._extra else None
+        self._pending = True
         self._calls.append(FunctionCall(id_, function, extra))
 
     def _custom_call(self, item: Item, index: int) -> None:  # noqa: ARG002 - as `_message`
+        self._pending = True
         self._calls.append(CustomCall(item.call_id or "", CustomInput(item.name or "", item.input)))
 
     def _output(self, item: Item, index: int) -> None:  # noqa: ARG002 - as `_message`
-        self._flush()
+        if self._pending:
+            self._flush()
         if item.call_id is None:
             self._only(f"hosted_items: {HOSTED} takes a result without a call's id")
         content: str | list[TextPart | ImagePart | FilePart]
@@ -189,13 +199,12 @@ class Turns:
     def _image(self, item: Item, index: int) -> None:  # noqa: ARG002 - as `_message`
         if isinstance(item.result, str):
             url = f"data:image/{item.output_format or 'png'};base64,{item.result}"
+            self._pending = True
             self._images.append({"type": "image_url", "image_url": {"url": url}})
 
     # --- parts ----------------------------------------------------------------------------
 
-    def _user_content(self, content: str | list[Part]) -> str | list[UserPart]:
-        if isinstance(content, str):
-            return content
+    def _user_content(self, content: list[Part]) -> str | list[UserPart]:
         if len(content) == 1:
             only = content[0]
             if type(only) is InputText and only.prompt_cache_breakpoint is None:
@@ -208,7 +217,7 @@ class Turns:
     def _instruction(self, content: str | list[Part]) -> str | list[TextPart]:
         if isinstance(content, str):
             return content
-        parts = [part for part in self._parts(content) if isinstance(part, TextPart)]
+        parts = [part for part in self._parts(content) if type(part) is TextPart]
         if len(parts) < len(content):
             self._only(f"system: {HOSTED} takes what is no text as instructions")
         if len(parts) == 1 and parts[0].cache_control is None:
@@ -224,12 +233,12 @@ class Turns:
         return found
 
     def _part(self, part: Part) -> UserPart | None:
+        if type(part) is InputText:
+            return TextPart(part.text, _cache(part.prompt_cache_breakpoint))
+        if type(part) in _TEXTS:
+            return TextPart(part.text)  # type: ignore[union-attr]  # those have one
         made: UserPart | None = None
-        if isinstance(part, InputText):
-            made = TextPart(part.text, _cache(part.prompt_cache_breakpoint))
-        elif isinstance(part, _TEXTS):
-            made = TextPart(part.text)
-        elif isinstance(part, Refusal):
+        if isinstance(part, Refusal):
             made = TextPart(part.refusal)
         elif isinstance(part, InputFile):
             file = FileRef(part.file_data, part.file_id, part.filename, part.file_url)
@@ -248,32 +257,28 @@ class Turns:
     # --- what the model said ---------------------------------------------------------------
 
     def _flush(self) -> None:
-        """End the message that is being put together."""
+        """End the message that is being put together, if there is anything in it."""
         self._ours = False
-        if not (self._content or self._calls or self._details or self._thought or self._images):
+        content, calls = self._content, self._calls
+        thought = "\n\n".join(self._thought) if self._thought else ""
+        details, images = self._details, self._images
+        if not (content or calls or thought or details or images):
             return
-        thought = "\n\n".join(self._thought) or None
-        if not (self._content or self._calls or self._details or thought or self._images):
-            return
-        self.messages.append(
-            AssistantMessage(
-                content=self._assistant_content(),
-                tool_calls=self._calls or None,
-                reasoning_content=thought,
-                reasoning_details=self._details or None,
-                images=self._images or None,
-            )
+        first = content[0] if len(content) == 1 else None
+        made = AssistantMessage(
+            first.text if type(first) is TextPart else content or None, tool_calls=calls or None
         )
-        self._content, self._thought, self._details = [], [], []
-        self._calls, self._images, self._extra = [], [], {}
-
-    def _assistant_content(self) -> str | list[TextPart | RefusalPart] | None:
-        if not self._content:
-            return None
-        first = self._content[0]
-        if len(self._content) == 1 and isinstance(first, TextPart):
-            return first.text
-        return self._content
+        if thought or details or images:
+            made = structs.replace(
+                made,
+                reasoning_content=thought or None,
+                reasoning_details=details or None,
+                images=images or None,
+            )
+        self.messages.append(made)
+        self._content, self._calls, self._pending = [], [], False
+        if self._thought or details or images or self._extra:
+            self._thought, self._details, self._images, self._extra = [], [], [], {}
 
     def _only(self, why: str) -> None:
         if self.native is None:
@@ -284,7 +289,14 @@ class Turns:
             self.dropped.append(what)
 
 
-_TEXTS: Final = (InputText, OutputText, SummaryText, ReasoningText)
+_TEXTS: Final = frozenset({InputText, OutputText, SummaryText, ReasoningText})
+
+
+def _texts(parts: Sequence[Part]) -> list[str]:
+    """Of those parts that are text."""
+    return [part.text for part in parts if type(part) in _TEXTS]  # type: ignore[union-attr]
+
+
 _SAID_ANYWAY: Final = frozenset({"web_search_call"})
 """Steps of the model whose outcome stands in the message behind them."""
 

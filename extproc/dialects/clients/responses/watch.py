@@ -67,6 +67,8 @@ _ITEM: Final = msgspec.json.Decoder(_Item)
 def look(body: bytes) -> bool:
     """Judge a whole response: was the content refused? Raises BadAnswerError."""
     try:
+        # What is not looked at has to be text as well: msgspec passes over it.
+        str(body, "utf-8")
         found = _RESPONSE.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadAnswerError("not a response: " + errors.plain(200, body)) from None

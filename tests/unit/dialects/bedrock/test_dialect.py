@@ -40,7 +40,7 @@ def test_tokens_are_counted_by_claude_itself() -> None:
     assert asked.messages is not None
     assert made.reply.kind == "count_tokens"
     assert Bedrock().read(b'{"inputTokens": 9}', made.reply) == Counted(9)
-    for wrong in (b"{}", b"[]", b"", b'{"inputTokens": "9"}'):
+    for wrong in (b"{}", b"[]", b"", b'{"inputTokens": "9"}', b'{"inputTokens": -4}'):
         with pytest.raises(BadAnswerError):
             Bedrock().read(wrong, made.reply)
 

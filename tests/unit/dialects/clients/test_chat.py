@@ -152,6 +152,7 @@ def test_a_filter_that_left_something_did_not_refuse(message: dict[str, Any]) ->
         (b'{"error":{"message":"broke"}}', "broke"),
         (b'{"object":"list"}', "no choices"),
         (b"<html><title>Sorry</title></html>", "Sorry"),
+        (b'{"choices":[],"new":"\xff"}', "not a chat completion"),
     ],
 )
 def test_an_answer_that_is_none_says_what_it_is(given: bytes, says: str) -> None:

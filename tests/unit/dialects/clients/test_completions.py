@@ -188,7 +188,17 @@ def test_an_error_in_the_stream_is_seen() -> None:
     assert filtered.refused
 
 
-@pytest.mark.parametrize("given", [b"", b"<html>", b"[]", b'{"x":1}', b'{"error":{"message":"a"}}'])
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"x":1}',
+        b'{"error":{"message":"a"}}',
+        b'{"choices":[],"new":"\xff"}',
+    ],
+)
 def test_an_answer_that_is_none_raises(given: bytes) -> None:
     with pytest.raises(BadAnswerError):
         FORMAT.look(given)

@@ -83,7 +83,8 @@ def test_vectors_are_written_as_they_came() -> None:
 def test_an_answer_passes_or_is_none() -> None:
     given = json.dumps(ANSWER).encode()
     assert Level(OpenAI(), "embeddings").answer(given).body is given
-    for bad in (b"", b"{}", b'{"data":[]}', b'{"error":{"message":"x"}}', b"<html>"):
+    not_text = b'{"data":[{"embedding":[1],"new":"\xff"}]}'
+    for bad in (b"", b"{}", b'{"data":[]}', b'{"error":{"message":"x"}}', b"<html>", not_text):
         with pytest.raises(BadAnswerError):
             FORMAT.look(bad)
 

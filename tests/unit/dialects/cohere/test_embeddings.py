@@ -73,7 +73,9 @@ def test_tokens_are_not_written() -> None:
     "wrong",
     [
         b"", b"{}", b"[]", b'{"embeddings": {}}', answer(), answer("x"), answer(1),
-        answer([1], kind="int8"), b'{"embeddings": {"float": [[1]]}, "meta": 1}',
+        answer([1], kind="int8"), answer([1], ["1"]), answer([[1]]), answer([None]),
+        b'{"embeddings": {"float": [[1, {"\xc1": 5}]]}}',
+        b'{"embeddings": {"float": [[1]]}, "meta": 1}',
         b'{"embeddings": {"float": [[1]]}, "meta": {"billed_units": {"input_tokens": -1}}}',
     ],
 )  # fmt: skip

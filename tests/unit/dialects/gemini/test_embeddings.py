@@ -89,6 +89,12 @@ def test_vectors_as_base64() -> None:
     assert struct.unpack("<2f", base64.b64decode(json.loads(bytes(one)))) == (0.5, -1.25)
 
 
+def test_a_number_that_base64_cannot_carry_is_no_answer() -> None:
+    body = b'{"embeddings":[{"values":[1e39]}]}'
+    with pytest.raises(BadAnswerError, match="float32"):
+        GEMINI.read(body, Reply(kind="embeddings", base64=True))
+
+
 def test_tokens_where_it_tells() -> None:
     assert read({**BATCH, "usageMetadata": {"promptTokenCount": 7}}).tokens == 7
 
@@ -168,3 +174,11 @@ def test_answers_of_vertex(body: dict[str, Any]) -> None:
     found = VERTEX.read(json.dumps(body).encode(), Reply(kind="embeddings"))
     assert isinstance(found, Vectors)
     assert ([bytes(one) for one in found.vectors], found.tokens) == ([b"[0.5]"], 3)
+
+
+@pytest.mark.parametrize("count", [-7, 1e300, "3"])
+def test_a_count_that_is_none_is_no_answer_of_vertex(count: Any) -> None:
+    vector = {"values": [0.5], "statistics": {"token_count": count}}
+    body = json.dumps({"predictions": [{"embeddings": vector}]}).encode()
+    with pytest.raises(BadAnswerError):
+        VERTEX.read(body, Reply(kind="embeddings"))

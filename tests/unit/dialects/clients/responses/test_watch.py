@@ -90,6 +90,7 @@ def test_an_answer_that_a_filter_emptied_is_refused(fields: dict[str, Any]) -> N
         (b'{"status":"failed","output":[],"error":{"code":"server_error","message":"Oh"}}', "Oh"),
         (b'{"status":"failed","output":[]}', "the response was failed"),
         (b'{"status":"cancelled","output":[]}', "the response was cancelled"),
+        (b'{"output":[],"x":"\xff"}', 'not a response: {"output":[],"x":"\ufffd"}'),
     ],
 )
 def test_an_answer_that_is_none_raises(body: bytes, message: str) -> None:

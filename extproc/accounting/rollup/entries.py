@@ -1,0 +1,242 @@
+"""What one record adds to the ledger: its rows in each view, their sums and its place in the
+distributions.
+
+Runs once a request in the service's process, so what is the same for many requests (their keys)
+is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from extproc.accounting.rollup.sketches import DURATION, TTFT, bin_of
+from extproc.accounting.rollup.views import EVERY_LABEL, OTHER, VIEWS, Labels, Value, key_of
+from extproc.records import RequestRecord
+from extproc.state import DAY, Cell, Entry
+
+MOST_TEXT: Final = 256
+"""Characters of a value; the rest is cut off. As much as attribution lets through."""
+MOST_LABELS: Final = 16
+"""Labels of a request; the first by name."""
+_KEYS_KEPT: Final = 2048
+"""Combinations of values whose keys are remembered; at most some 10 kB each."""
+_DAYS_KEPT: Final = 3
+"""Today, yesterday around midnight, and one that a restart has found on disk."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept apart, for each UTC day in one process."""
+
+    main: int = 5_000
+    user: int = 50_000
+    full: int = 50_000
+    values: int = 1_000
+    """Of each label, and of team, feature and model, which are words of clients too."""
+    names: int = 100
+    """Labels' names."""
+
+
+class Bounds:
+    """Keeps the number of rows bounded, whatever clients make up.
+
+    Each view has so many keys a day. What comes after them gives up what clients say most freely
+    (user, feature, labels), then team and model, then everything: such values become `(other)`,
+    and every sum stays true. What was kept apart once stays so for the day. Keys are known by
+    hashes (64 bits, random per process), about 70 bytes each, and forgotten with their day.
+    """
+
+    __slots__ = ("_days", "_limits", "keys")
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._days: OrderedDict[int, _Day] = OrderedDict()
+        self.keys = functools.lru_cache(maxsize=_KEYS_KEPT)(self._keys)
+        """The keys of the views for a day and the values of the full view."""
+
+    def _keys(self, day: int, *values: Value) -> tuple[tuple[str, str], ...]:
+        """(view, key) for each view."""
+        known = self._day(day)
+        bounded = known.bounded(values)
+        return tuple(
+            (view, key_of(known.admit(view, tuple(bounded[name] for name in names))))
+            for view, names in VIEWS.items()
+        )
+
+    def _day(self, day: int) -> _Day:
+        days = self._days
+        if (known := days.get(day)) is None:
+            known = days[day] = _Day(self._limits)
+            if len(days) > _DAYS_KEPT:
+                days.popitem(last=False)
+        days.move_to_end(day)
+        return known
+
+    @property
+    def held(self) -> int:
+        """Hashes in memory."""
+        return sum(day.held for day in self._days.values())
+
+
+_FOLDED: Final = (
+    frozenset({"user", "feature", "labels"}),
+    frozenset({"user", "feature", "labels", "team", "model"}),
+)
+"""What is given up when a view is full, and what when that is full too."""
+_ONLY_OTHER: Final = ((EVERY_LABEL, OTHER),)
+
+
+class _Day:
+    """What has been seen in a day."""
+
+    __slots__ = ("_keys", "_limits", "_names", "_values")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._keys: dict[tuple[str, int], set[int]] = {}
+        self._values: dict[str, set[int]] = {}
+        self._names: set[str] = set()
+
+    @property
+    def held(self) -> int:
+        sets: Iterable[set[int]] = (*self._keys.values(), *self._values.values())
+        return sum(map(len, sets)) + len(self._names)
+
+    def bounded(self, values: tuple[Value, ...]) -> dict[str, Value]:
+        """The values of the full view by name, each cut to its length and number."""
+        found: dict[str, Value] = {}
+        for name, value in zip(VIEWS["full"], values, strict=True):
+            if isinstance(value, tuple):
+                found[name] = self._labels(value)
+            elif value is not None and name in _CLIENTS:
+                found[name] = self._value(name, value[:MOST_TEXT])
+            else:
+                found[name] = value and value[:MOST_TEXT]
+        return found
+
+    def admit(self, view: str, key: tuple[Value, ...]) -> tuple[Value, ...]:
+        """The key, or what is left of it when the view is full."""
+        most: int = getattr(self._limits, view)
+        names = VIEWS[view]
+        if _room(self._keys.setdefault((view, 0), set()), hash(key), most):
+            return key
+        for step, folded in enumerate(_FOLDED, 1):
+            key = tuple(
+                _other(name, value) if name in folded else value
+                for name, value in zip(names, key, strict=True)
+            )
+            if _room(self._keys.setdefault((view, step), set()), hash(key), max(1, most // 10)):
+                return key
+        return tuple(_other(name, OTHER) for name in names)
+
+    def _value(self, name: str, value: str) -> str:
+        seen = self._values.setdefault(name, set())
+        return value if _room(seen, hash(value), self._limits.values) else OTHER
+
+    def _labels(self, labels: Labels) -> Labels:
+        found: dict[str, str] = {}
+        for long_name, value in labels[:MOST_LABELS]:
+            name = long_name[:MOST_TEXT]
+            if name not in self._names:
+                if len(self._names) >= self._limits.names:
+                    found[OTHER] = OTHER
+                    continue
+                self._names.add(name)
+            found[name] = self._value(f"label:{name}", value[:MOST_TEXT])
+        return tuple(sorted(found.items()))
+
+
+_CLIENTS: Final = frozenset({"team", "feature", "model"})
+"""Words of clients of which there is only a bounded number each; users are bounded as keys."""
+
+
+def _room(seen: set[int], value: int, most: int) -> bool:
+    """Whether it is known or there is room for it, which it then takes."""
+    if value in seen:
+        return True
+    if len(seen) >= most:
+        return False
+    seen.add(value)
+    return True
+
+
+def _other(name: str, value: Value) -> Value:
+    """What stands for a value that is not kept apart; none stays none."""
+    if not value:
+        return value
+    return _ONLY_OTHER if name == "labels" else OTHER
+
+
+def sums_of(record: RequestRecord) -> tuple[int, ...]:
+    """What a record adds to each of `MEASURES`. A request whose answer needs no payment (a count
+    of tokens) is never without a price."""
+    usage, cost = record.usage, record.cost
+    error = record.status >= _ERROR or record.error_type is not None
+    hit = record.cache in _HITS
+    walked = record.attempts > 1
+    if usage is None:
+        return (
+            *(1, int(error), int(record.aborted), 0, 0, int(walked), int(hit)),
+            *(0, 0, 0, 0, 0, 0 if cost is None else cost.total, record.saved),
+        )
+    unpriced = cost is None and record.operation != _FREE
+    return (
+        *(1, int(error), int(record.aborted), int(usage.estimated), int(unpriced)),
+        *(int(walked), int(hit), usage.input, usage.output),
+        *(usage.cached_input, usage.cache_write, usage.reasoning),
+        *(0 if cost is None else cost.total, record.saved),
+    )
+
+
+_ERROR: Final = 400
+_HITS: Final = frozenset({"hit", "semantic"})
+_FREE: Final = "count_tokens"
+
+
+def bins_of(record: RequestRecord) -> dict[str, int]:
+    """Where a record falls in the distributions: its duration if it was served to the end, the
+    time to its first token if it had one."""
+    bins: dict[str, int] = {}
+    if record.status < _ERROR and not record.aborted:
+        bins[bin_of(DURATION, record.duration)] = 1
+    if record.ttft is not None:
+        bins[bin_of(TTFT, record.ttft)] = 1
+    return bins
+
+
+def entry_of(
+    record: RequestRecord, content: bytes | None, bounds: Bounds, *, raw: bytes | None = None
+) -> Entry:
+    """What a record adds to the ledger. `raw`: the record as JSON, where it is at hand."""
+    said = record.attribution
+    keys = bounds.keys(
+        int(record.started // DAY),
+        record.tenant,
+        said.team,
+        record.tier,
+        record.key,
+        said.feature,
+        said.user,
+        record.route,
+        record.response_model or record.request_model or None,
+        record.target,
+        record.provider,
+        record.cache,
+        said.labels,
+    )
+    sums, bins = sums_of(record), bins_of(record)
+    return Entry(
+        id=record.id,
+        started=record.started,
+        record=_encode(record) if raw is None else raw,
+        cells=tuple([Cell(view, key, sums, bins) for view, key in keys]),
+        content=content,
+    )

@@ -1,0 +1,6 @@
+"""Stores in files, for a gateway of one process."""
+
+from extproc.state.sqlite.keys import SqliteKeys
+from extproc.state.sqlite.ledger import SqliteLedger
+
+__all__ = ["SqliteKeys", "SqliteLedger"]
