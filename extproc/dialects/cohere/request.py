@@ -136,7 +136,7 @@ def _parameters_problem(chat: ChatRequest, model: str) -> str | None:
 
 def _results_problem(messages: list[m.Message]) -> str | None:
     for message in messages:
-        if not isinstance(message, m.ToolMessage) or isinstance(message.content, str):
+        if type(message) is not m.ToolMessage or isinstance(message.content, str):
             continue
         if not all(isinstance(part, m.TextPart) for part in message.content):
             return LACKS_RESULT
@@ -215,13 +215,14 @@ def _messages(messages: list[m.Message]) -> list[Message]:
 
 def _message(message: m.Message) -> Message | None:
     """None if nothing is said."""
-    if isinstance(message, m.UserMessage):
+    # Types are compared: to be told that a struct is no instance of a type takes long.
+    if type(message) is m.UserMessage:
         content = _content(message.content)
         return Message("user", content) if content else None
-    if isinstance(message, m.AssistantMessage):
+    if type(message) is m.AssistantMessage:
         said = _assistant(message)
         return said if said.content or said.tool_calls else None
-    if isinstance(message, m.ToolMessage):
+    if type(message) is m.ToolMessage:
         text = m.text_of(message.content) or FILLER
         return Message("tool", text, tool_call_id=message.tool_call_id)
     if isinstance(message, m.FunctionMessage):
@@ -250,13 +251,16 @@ def _content(content: str | list[m.UserPart]) -> str | list[Any]:
 
 def _assistant(message: m.AssistantMessage) -> Message:
     said = m.text_of(message.content) or message.refusal or ""
-    own = [one for one in message.reasoning_details or () if one.format == FORMAT and one.text]
-    plan = "".join(one.text or "" for one in own if one.id == PLAN)
-    thought = "".join(one.text or "" for one in own if one.id != PLAN)
+    plan = thought = ""
+    for one in message.reasoning_details or ():
+        if one.format == FORMAT and one.text and one.id == PLAN:
+            plan += one.text
+        elif one.format == FORMAT and one.text:
+            thought += one.text
     calls = []
     for call in message.tool_calls or ():
-        if isinstance(call, m.CustomCall):
-            raise ValueError("a call that Cohere lacks")  # noqa: TRY004 - becomes a refusal
+        if type(call) is not m.FunctionCall:
+            raise ValueError("a call that Cohere lacks")
         function = Function(call.function.name, arguments=call.function.arguments or "{}")
         calls.append(Call(call.id, function))
     if old := message.function_call:

@@ -63,7 +63,8 @@ def unasked_result(messages: Sequence[m.Message]) -> str | None:
     for index, message in enumerate(messages):
         if type(message) is m.AssistantMessage:
             if message.tool_calls:
-                called.update(call.id for call in message.tool_calls)
+                for call in message.tool_calls:
+                    called.add(call.id)
         elif type(message) is m.ToolMessage and message.tool_call_id not in called:
             return f"tools: messages[{index}].tool_call_id answers no earlier tool call"
     return None
@@ -139,14 +140,14 @@ def _texts(content: str | Sequence[m.Part] | None, carrier: Carrier) -> list[Par
         return [Text(content)] if content else []
     found: list[Part] = []
     for part in content or ():
-        if isinstance(part, m.TextPart):
+        if type(part) is m.TextPart:
             if part.text:
                 found.append(Text(part.text))
-        elif isinstance(part, m.RefusalPart):
+        elif type(part) is m.RefusalPart:
             if part.refusal:
                 found.append(Text(part.refusal))
         else:
-            found.append(carrier.part(part))
+            found.append(carrier.part(part))  # type: ignore[arg-type]  # it is neither
     return found
 
 
@@ -158,6 +159,18 @@ def _said(
 ) -> list[Part]:
     if message.name:
         notes.add("messages.name")
+    content = message.content
+    if (
+        type(content) is str
+        and content
+        and not (
+            message.tool_calls
+            or message.function_call
+            or message.reasoning_details
+            or message.images
+        )
+    ):
+        return [Text(content)]
     details = _details(message) if message.reasoning_details else []
     signatures: Mapping[str, str] = _UNSIGNED
     if details or message.images:
@@ -192,8 +205,8 @@ def _calls(
     found: list[Part] = []
     signs = carrier.model.signs
     for call in calls:
-        if isinstance(call, m.CustomCall):
-            raise ValueError("a call that Gemini lacks")  # noqa: TRY004 - becomes a refusal
+        if type(call) is not m.FunctionCall:
+            raise ValueError("a call that Gemini lacks")
         called = call.function
         names[call.id] = called.name
         extra = call.extra_content

@@ -223,12 +223,15 @@ def _turns(messages: list[m.Message], server: Server) -> Iterator[m.Message]:
         if held and type(message) is not m.ToolMessage:
             yield m.UserMessage(held)
             held = []
-        if isinstance(message, m.AssistantMessage):
+        # Types are compared: to be told that a struct is no instance of a type takes long.
+        if _is_common(message):
+            yield message
+        elif type(message) is m.AssistantMessage:
             yield _assistant(message, server)
-        elif isinstance(message, m.ToolMessage):
+        elif type(message) is m.ToolMessage:
             texts = _result(message, held)
             yield m.ToolMessage(texts, message.tool_call_id)
-        elif isinstance(message, m.UserMessage):
+        elif type(message) is m.UserMessage:
             yield m.UserMessage(_parts(message.content, server), message.name)
         elif isinstance(message, m.FunctionMessage):
             yield message
@@ -238,6 +241,32 @@ def _turns(messages: list[m.Message], server: Server) -> Iterator[m.Message]:
             yield m.DeveloperMessage(content) if known else m.SystemMessage(content)
     if held:
         yield m.UserMessage(held)
+
+
+def _is_common(message: m.Message) -> bool:
+    """Nothing is in it that OpenAI does not know, as in most."""
+    kind = type(message)
+    if kind is m.FunctionMessage or message.cache_control is not None:  # type: ignore[union-attr]  # all others have one
+        return False
+    if type(message.content) is list:
+        return False
+    if type(message) is m.AssistantMessage:
+        return not (
+            message.reasoning_content is not None
+            or message.reasoning is not None
+            or message.reasoning_details is not None
+            or message.images is not None
+            or any(_is_ours(one) for one in message.tool_calls or ())
+        )
+    if type(message) is m.ToolMessage:
+        return message.is_error is None
+    return kind is m.UserMessage
+
+
+def _is_ours(call: m.FunctionCall | m.CustomCall) -> bool:
+    return type(call) is m.FunctionCall and not (
+        call.extra_content is None and call.cache_control is None
+    )
 
 
 def _result(message: m.ToolMessage, held: list[m.UserPart]) -> str | list[Any]:

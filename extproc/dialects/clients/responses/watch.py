@@ -79,7 +79,7 @@ def look(body: bytes) -> bool:
         raise BadAnswerError(failure.message)
     if found.output is None:
         raise BadAnswerError("not a response: no output")
-    if found.status in {"failed", "cancelled"}:
+    if found.status in ("failed", "cancelled"):
         raise BadAnswerError(f"the response was {found.status}")
     return found.refused()
 

@@ -52,6 +52,7 @@ def watch(*pieces: bytes) -> StreamReader:
     [
         {"status": "completed", "output": [{"type": "message"}]},
         {"status": "queued", "output": []},
+        {"status": {"new": 1}, "output": []},
         {
             "status": "incomplete",
             "output": [],
