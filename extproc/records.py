@@ -186,5 +186,7 @@ class Content(msgspec.Struct, frozen=True):
     answer: str
 
 
+MOST_MODEL: Final = 256
+"""Characters kept of a model's name: who asks may write anything there, and so may a provider."""
 MOST_CONTENT: Final = 256 * 1024
 """Bytes kept of a request and of an answer, where a route keeps them."""

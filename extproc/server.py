@@ -23,7 +23,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from extproc import addresses, catalogue, dialects
 from extproc.filters.exchange import Handler
 from extproc.filters.gateway import GatewayFilter
-from extproc.filters.gateway import Rooms as GatewayRooms
+from extproc.filters.large import Large
+from extproc.filters.rooms import Rooms as GatewayRooms
 from extproc.filters.settlement import NoLedger
 from extproc.filters.target import Rooms as TargetRooms
 from extproc.filters.target import TargetFilter
@@ -102,6 +103,7 @@ class Worker:
         known = dialects.load()
         routes = Routes(catalogue.load())
         spoken = dialects.formats()
+        large = Large()
         gateway = GatewayRooms(
             known,
             spoken,
@@ -110,11 +112,12 @@ class Worker:
             self.telemetry,
             Identify(stores.keyring),
             self.ledger or NoLedger(),
+            large,
             stores.secret.derive("fingerprint of requests"),
         )
         self._filters: dict[str, Filter] = {
             "gateway": GatewayFilter(gateway),
-            "target": TargetFilter(TargetRooms(known, spoken, self.notes, self.telemetry)),
+            "target": TargetFilter(TargetRooms(known, spoken, self.notes, self.telemetry, large)),
         }
 
     async def process(self, _: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -231,11 +234,12 @@ async def start(settings: Settings) -> Running:
     the stores raise when they cannot be used."""
     from extproc.admin.http import serve_worker  # noqa: PLC0415 - the admin room reads this one
 
-    # For large bodies; see `extproc.filters.large`.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, "large-body"))
+    # For what waits for a disk.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4, "aside"))
     stores = open_stores(settings.keeping)
     await stores.start()
     worker = Worker(settings, stores)
+    admin = stores.admin(worker.ledger)
     if worker.ledger is not None:
         await worker.ledger.start()
     server = grpc.aio.server(options=OPTIONS)
@@ -248,7 +252,6 @@ async def start(settings: Settings) -> Running:
     _bind(server, settings.listen)
     await server.start()
     running = Running(worker, server, checks)
-    admin = stores.admin(worker.ledger)
     running.closing.append(await serve_worker(worker, settings.admin, admin))
     running.tasks.append(asyncio.create_task(_watch_lag(worker.telemetry)))
     if settings.slot == 0:

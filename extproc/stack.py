@@ -16,6 +16,8 @@ from typing import Final
 import aiohttp
 
 from extproc import addresses
+from extproc.accounting.ledger.sinks import TOKEN as SINK_TOKEN
+from extproc.admin.guard import VARIABLE as ADMIN_TOKEN
 from extproc.config import (
     Gateway,
     RenderOptions,
@@ -26,14 +28,17 @@ from extproc.config import (
     simulated,
 )
 from extproc.config.binary import find_envoy
+from extproc.config.credentials import AWS_VARIABLES
 from extproc.config.gateway import Provider
 from extproc.headers import REQUEST_ID
+from extproc.identity.secret import VARIABLE as KEY_SECRET
 from extproc.simulator import port_of
 
 READY_WITHIN: Final = 60.0
 """Seconds that all parts together get: a cold machine reads Envoy's 150 MB from disk first."""
 STOP_WITHIN: Final = 10.0
 """Seconds that a process gets after SIGTERM, beyond its own drain time."""
+SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN)
 PLACEHOLDER_KEY: Final = "simulated"
 """What Envoy sends to the simulator where a real provider would get the key."""
 
@@ -141,7 +146,8 @@ class Stack:
             await self._spawn("simulator", *command, env=self._keys(gateway))
             for port in ports.values():
                 await self._until_ok(session, f"http://{host}:{port}/_sim/totals")
-        await self._start("service", "-m", "extproc.cli", *self._service_arguments())
+        arguments = ("-m", "extproc.cli", *self._service_arguments())
+        await self._spawn("service", sys.executable, *arguments, env=self._service_env(gateway))
         await self._until_ok(session, f"http://{host}:{self.options.admin}/readyz")
         await self._start_envoy(binary, self.options.folder / "envoy", gateway)
         # The gateway lists its models when Envoy, service and routes are all there; the last route
@@ -206,7 +212,7 @@ class Stack:
 
     def _service_arguments(self) -> list[str]:
         options = self.options
-        arguments = [
+        return [
             *("serve", "--listen", self._listen()),
             *("--admin", f"{options.host}:{options.admin}"),
             *("--workers", str(options.workers)),
@@ -215,10 +221,14 @@ class Stack:
             "--ledger" if options.ledger else "--no-ledger",
             *(word for tier in self.tiers for word in ("--tier", tier)),
         ]
-        return [*arguments, "--redis", options.redis] if options.redis else arguments
 
-    async def _start(self, name: str, *arguments: str) -> None:
-        await self._spawn(name, sys.executable, *arguments, env=dict(self.env))
+    def _service_env(self, gateway: Gateway) -> dict[str, str]:
+        """Without providers' keys, which are none of its business. The address of Redis may hold a
+        password, and arguments are for everybody on the machine to see."""
+        keys = {one.key_env for one in gateway.providers.values()}.union(AWS_VARIABLES)
+        env = {name: value for name, value in self.env.items() if name not in keys}
+        redis = self.options.redis
+        return {**env, "TOLLGATE_SERVE_REDIS": redis} if redis else env
 
     async def _start_envoy(self, binary: Path, written: Path, gateway: Gateway) -> None:
         await self._spawn(
@@ -232,8 +242,10 @@ class Stack:
         )
 
     def _keys(self, gateway: Gateway) -> dict[str, str]:
+        """Providers' keys, and nothing that is the service's alone."""
         replaced = [gateway.providers[name] for name in self.simulated]
-        return {**placeholders(replaced, PLACEHOLDER_KEY), **self.env}
+        env = {name: value for name, value in self.env.items() if name not in SERVICE_SECRETS}
+        return {**placeholders(replaced, PLACEHOLDER_KEY), **env}
 
     async def _spawn(self, name: str, *command: str, env: dict[str, str]) -> None:
         log = self.options.folder / f"{name}.log"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from extproc.admin.http import serve
 from extproc.server import Settings
 from extproc.stores import open_stores
 from extproc.telemetry import merge
+from extproc.worker import SETTINGS
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,10 @@ class Workers:
         while not self._stopping.is_set():
             started = asyncio.get_running_loop().time()
             child.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "extproc.worker", msgspec.json.encode(child.settings).decode()
+                sys.executable,
+                *("-m", "extproc.worker"),
+                env={**os.environ, SETTINGS: msgspec.json.encode(child.settings).decode()},
+                stdin=asyncio.subprocess.PIPE,  # never written to: it breaks when this process dies
             )
             code = await child.process.wait()
             if self._stopping.is_set():

@@ -80,7 +80,7 @@ async def in_one_form(request: web.Request, handler: Handler) -> web.StreamRespo
         return error(409, f"is there already: {exists}"[:SHOWN])
     except StateError as away:
         log.warning("the store is away", extra={"path": _place(request), "reason": str(away)})
-        return error(503, "the store is away; nothing was done")
+        return error(503, "the store is away; try again, and look whether it was done")
     except web.HTTPException as known:
         found = error(known.status, known.reason)
         if "allow" in known.headers:
@@ -98,7 +98,9 @@ def _place(request: web.Request) -> str:
 
 
 async def body_of(request: web.Request, largest: int = LARGEST) -> bytes:
-    """The body. Raises Refused (413)."""
+    """The body. Raises Refused (413, 415)."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "a compressed body is not taken; send it plain")
     if (request.content_length or 0) > largest:
         raise _too_large(largest)
     parts, size = [], 0

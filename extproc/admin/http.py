@@ -77,6 +77,7 @@ async def serve(address: str, expose: Expose, parts: Parts, admin: Admin | None 
         access_log=None,
         handle_signals=False,
         shutdown_timeout=STOP_WITHIN,
+        auto_decompress=False,  # a small body may unfold to one that stops the service for seconds
     )
     await runner.setup()
     await _site(runner, address).start()

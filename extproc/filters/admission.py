@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Final
@@ -18,11 +17,10 @@ from extproc.catalogue import NEED, Model, Price, estimate
 from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
-from extproc.filters.large import work
 from extproc.filters.verdict import note_of, verdict
-from extproc.identity import Attribution, attribution, check_models
+from extproc.identity import PREFIX, Attribution, attribution, check_models
 from extproc.policy import TargetPolicy
-from extproc.records import ANONYMOUS, NOBODY, Caller, Observation, Usage
+from extproc.records import ANONYMOUS, MOST_MODEL, NOBODY, Caller, Observation, Usage
 from extproc.routing import Demand, Route
 
 MODELS: Final = "/v1/models"
@@ -73,6 +71,8 @@ class Asked:
     chain: Levels = ()
     """The levels it may take."""
     chain_name: str = ""
+    price: Price | None = None
+    """Of the first level."""
     attempts: int = 0
     target: TargetPolicy | None = None
     refusals: tuple[tuple[str, str], ...] = ()
@@ -100,8 +100,6 @@ class Admitted:
     """The target of the first level, if the body is what its provider takes."""
     credential: str | None = None
     """The caller's own provider key, where the route passes it through."""
-    price: Price | None = None
-    """Of the first level."""
 
 
 def mint() -> str:
@@ -159,11 +157,6 @@ def check_head(headers: Mapping[str, str], *, end: bool) -> None:
         raise bad_request("The request has no body; a JSON object is expected.")
 
 
-async def read(body: bytes, format_: ClientFormat) -> ClientRequest:
-    """The request in `body`, which has one reading only. Raises ClientError."""
-    return await work(len(body), partial(format_.parse, body))
-
-
 def admit(
     asked: Asked,
     request: ClientRequest,
@@ -173,7 +166,7 @@ def admit(
 ) -> Admitted:
     """Fill `asked` in and plan the request's levels. Raises ClientError when none is left."""
     route = asked.route
-    asked.model = request.model
+    asked.model = request.model[:MOST_MODEL]
     asked.stream = request.stream
     asked.hide_usage = request.hide_usage
     caller = asked.caller or NOBODY
@@ -184,6 +177,8 @@ def admit(
     check_models(caller, (request.model, *(request.models or ())))
     credential = _credential(asked) if route.policy.credentials == "caller" else None
     levels = route.names.levels(request.model, request.models)
+    if credential is not None:
+        levels = route.at_one_provider(levels)
     asked.chain_name = route.names.chain(request.model, request.models)
     plan = route.plan(levels, asked.tokens, request.max_output, _demands(request, body, dialects))
     asked.refusals = tuple((name, refusal.reason.value) for name, refusal in plan.left_out)
@@ -197,13 +192,13 @@ def admit(
         first = None  # its level has to see it
     forwarded = format_.forwarded(request, body, first.model if first else None)
     model = route.first(plan.chain)
+    asked.price = model.price if model else None
     return Admitted(
         plan.chain,
         forwarded,
         Usage(asked.tokens, _most_output(request, model), estimated=True),
         ready=first.target if first else None,
         credential=credential,
-        price=model.price if model else None,
     )
 
 
@@ -215,13 +210,15 @@ def _most_output(request: ClientRequest, model: Model | None) -> int:
 
 
 def _credential(asked: Asked) -> str:
-    """The provider key that a caller brought along. Raises ClientError 401."""
+    """The provider key that a caller brought along, which no key of the gateway is. Raises
+    ClientError 401."""
     for name in h.CREDENTIALS:
         value = asked.headers.get(name, "")
         if name == "authorization":
             scheme, _, value = value.partition(" ")
             value = value if scheme.lower() == "bearer" else ""
-        if value := value.strip():
+        value = value.strip()
+        if value and not value.startswith(PREFIX):  # ours is for no provider to see
             return value
     raise NO_PROVIDER_KEY
 

@@ -10,8 +10,6 @@ import asyncio
 import logging
 import time
 from base64 import b64decode
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,24 +17,21 @@ import msgspec
 from extproc import headers as h
 from extproc.accounting import Meter, estimate_answer, meter_of, read_answer
 from extproc.catalogue import Price
-from extproc.dialects import ClientFormat, Dialect
-from extproc.errors import ClientError, Reason
+from extproc.errors import ClientError
 from extproc.filters import models
 from extproc.filters.admission import (
     CALLER_SECRETS,
     PATHS,
     Admitted,
     Asked,
-    admit,
     check_endpoint,
     check_head,
-    fingerprint,
     format_of,
     mint,
     plain_path,
-    read,
     upstream_headers,
 )
+from extproc.filters.entry import let_in, who
 from extproc.filters.exchange import (
     GO,
     HOLD,
@@ -52,19 +47,16 @@ from extproc.filters.exchange import (
     ResponseHead,
     Trailers,
 )
-from extproc.filters.settlement import Facts, Ledger, Settlement, early_facts
-from extproc.filters.verdict import decode, verdict, with_unsaid
-from extproc.identity import Identify
+from extproc.filters.provider_headers import model_header
+from extproc.filters.rooms import Rooms
+from extproc.filters.settlement import Facts, Settlement, early_facts
+from extproc.filters.walked import learn
 from extproc.policy import PolicyError
-from extproc.records import NOBODY, Caller
-from extproc.routing import Routes
-from extproc.state import Notes, StateError
-from extproc.telemetry import Telemetry
+from extproc.records import NOBODY, Usage
 
 log = logging.getLogger(__name__)
 
 OK: Final = range(200, 300)
-FORBIDDEN: Final = 403
 MISCONFIGURED: Final = ClientError(
     500, "server_error", "misconfigured", "The gateway's route carries no usable policy."
 )
@@ -80,21 +72,6 @@ CUT: Final = ClientError(
 UNREADABLE: Final = ClientError(
     502, "server_error", "bad_answer", "The provider's answer could not be read."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What the filter uses."""
-
-    dialects: Mapping[str, Dialect]
-    formats: Mapping[str, ClientFormat]
-    routes: Routes
-    notes: Notes
-    telemetry: Telemetry
-    identify: Identify
-    ledger: Ledger
-    secret: bytes = b""
-    """What fingerprints of requests are keyed with."""
 
 
 class GatewayFilter:
@@ -166,9 +143,11 @@ class GatewayExchange:
             self._format.name, self._format.operation,
         )  # fmt: skip
         self._asked = asked
-        self._settlement = Settlement(asked, self._rooms.telemetry, self._rooms.ledger)
+        self._settlement = Settlement(
+            asked, self._rooms.telemetry, self._rooms.ledger, self._rooms.secret
+        )
         self._rooms.telemetry.started()
-        asked.caller = await self._who(event, asked)
+        asked.caller = await who(self._rooms, event, asked)
         check_endpoint(sent.get(":method", ""), self._path)
         if self._path not in PATHS:
             return self._list(asked)
@@ -176,45 +155,12 @@ class GatewayExchange:
         check_head(sent, end=event.end)
         return GO
 
-    async def _who(self, event: RequestHead, asked: Asked) -> Caller:
-        route, telemetry = asked.route, self._rooms.telemetry
-        try:
-            caller = await self._rooms.identify.who(
-                event.headers,
-                event.attributes,
-                event.metadata,
-                policy=route.identity,
-                route=route.policy.route,
-                tiers=route.tiers,
-                arrived=asked.clock,
-                key_header_only=route.policy.credentials == "caller",
-            )
-        except ClientError as error:
-            telemetry.identified("none", error.code or error.type)
-            raise
-        telemetry.identified(caller.source, "ok")
-        return caller
-
-    async def _admit(self, asked: Asked, body: bytes) -> Admitted:
-        request = await read(body, self._format)
-        try:
-            return admit(asked, request, body, self._format, self._rooms.dialects)
-        except ClientError as error:
-            if error.status == FORBIDDEN:
-                self._rooms.telemetry.identified("none", error.code or error.type)
-                await self._rooms.identify.hold(asked.clock)
-            raise
-
     async def _on_body(self, event: RequestBody) -> Actions:
         asked = self._known()
-        admitted = await self._admit(asked, event.data)
-        for what in asked.ignored:
-            self._rooms.telemetry.not_allowed(what)
-        if asked.route.policy.mode == "observe":
-            asked.fingerprint = fingerprint(asked, event.data, self._rooms.secret)
+        admitted = await let_in(self._rooms, asked, self._format, event.data)
         asked.forwarded = time.monotonic()
         if self._settlement is not None:
-            self._settlement.reserve(event.data, admitted.reserved, admitted.price)
+            self._settlement.reserve(event.data, admitted.reserved, asked.price)
         return self._send_up(asked, admitted)
 
     def _send_up(self, asked: Asked, admitted: Admitted) -> Actions:
@@ -248,7 +194,7 @@ class GatewayExchange:
         sent = event.headers
         asked.answered = time.monotonic()
         asked.attempts = int(event.attributes.get("upstream.request_attempt_count") or 1)
-        await self._take_notes(asked, event)
+        await learn(self._rooms, asked, event)
         facts = asked.route.targets.get(sent.get(h.I_TARGET, ""))
         asked.target = facts.policy if facts else None
         fields = [
@@ -271,37 +217,20 @@ class GatewayExchange:
             asked.format, hide_usage=asked.hide_usage, price=price, input_estimate=asked.tokens
         )
         self._watch(asked)
-        return (Pass(set=fields, remove=remove, mode=BodyMode.DUPLEX, facts=early_facts(asked)),)
+        return (
+            Pass(
+                set=fields,
+                remove=remove,
+                mode=BodyMode.DUPLEX,
+                facts=early_facts(asked, self._rooms.secret),
+            ),
+        )
 
     def _pass_local(self, event: ResponseHead) -> Actions:
         if self._asked is None:
             return GO
         self._settle(event.status, error=str(event.status))
         return (Pass(set=[(h.REQUEST_ID, self._asked.id)]),)
-
-    async def _take_notes(self, asked: Asked, event: ResponseHead) -> None:
-        """Learn what the levels before said; raise the verdict if the last refused as well."""
-        refused = h.I_REFUSAL in event.headers
-        unserved = refused or h.I_TARGET not in event.headers
-        if asked.attempts <= 1 and not unserved:
-            return
-        try:
-            notes = decode(await self._rooms.notes.take(asked.id))
-        except StateError:
-            self._rooms.telemetry.note_lost()
-            notes = []
-        wordless = unserved and not refused
-        failed = max(asked.attempts - (not unserved), len(notes) + wordless)
-        if len(notes) < failed:
-            last = _local_reason(event) if wordless else Reason.UNAVAILABLE
-            notes = with_unsaid(notes, _levels(asked)[:failed], last)
-            for note in notes:
-                if note.unsaid:
-                    self._rooms.telemetry.refusal(note.target, note.reason.value)
-        asked.refusals += tuple((note.target, note.reason.value) for note in notes)
-        if unserved:
-            raise verdict(notes)
-        self._rooms.telemetry.walked(asked.route.policy.route)
 
     # --- its body -------------------------------------------------------------------------
 
@@ -317,7 +246,7 @@ class GatewayExchange:
             usage = estimate_answer(event.data, asked.format, asked.tokens)
         price = self._price(asked)
         facts = self._settle(self._status, usage=usage, price=price, model=model)
-        fields = [(h.MODEL, model)] if model else []
+        fields = [(h.MODEL, model_header(model))] if model else []
         if "cost_usd" in facts:
             fields.append((h.COST, str(facts["cost_usd"])))
         return (Pass(set=fields, facts=facts),)
@@ -419,8 +348,19 @@ class GatewayExchange:
         if self._meter is not None and not self._closed:
             self._close(self._meter, "cancelled", aborted=True)
         elif self._settlement is not None and not self._settlement.settled:
-            self._settle(self._status or 499, error="cancelled", aborted=True)
+            # What had no answer yet may be billed all the same: its prompt went up.
+            prompt = Usage(self._asked.tokens, estimated=True) if self._unheard() else None
+            self._settle(
+                self._status or 499,
+                error="cancelled",
+                usage=prompt,
+                price=self._asked.price,
+                aborted=True,
+            )
         self._rooms.telemetry.finished()
+
+    def _unheard(self) -> bool:
+        return self._upstream and not self._status
 
     def _settle(self, status: int, **known: object) -> Facts:
         if self._settlement is None:
@@ -436,17 +376,6 @@ class GatewayExchange:
         if asked.target is None:
             return None
         return asked.route.targets[asked.target.target or ""].model.price
-
-
-def _local_reason(event: ResponseHead) -> Reason:
-    """Why the last level failed that could not say so itself: Envoy answered in its place."""
-    return Reason.TIMEOUT if event.status == 504 else Reason.UNAVAILABLE  # noqa: PLR2004 - gateway timeout
-
-
-def _levels(asked: Asked) -> list[list[str]]:
-    """The targets of each level of a request's chain."""
-    names = {facts.policy.cluster: name for name, facts in asked.route.targets.items()}
-    return [[names.get(cluster, "") for cluster, _ in level] for level in asked.chain]
 
 
 def _readable(body: bytes) -> None:

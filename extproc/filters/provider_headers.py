@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from extproc import headers as h
+from extproc.records import MOST_MODEL
 
 _UNFIT: Final = re.compile(r"[^ -~]")
 _MAX_WARNING: Final = 1024
@@ -48,6 +49,12 @@ def foreign(name: str, own: str) -> bool:
 def unwanted(name: str) -> bool:
     """Headers of a provider that the client must not see: our names, cookies, our account."""
     return name.startswith("x-tollgate-") or name in h.ACCOUNT
+
+
+def model_header(name: str) -> str:
+    """A model's name, as a provider says it, as it may stand in a header: Envoy would refuse the
+    whole answer for a control character or for some tens of kilobytes."""
+    return _UNFIT.sub("?", name[:MOST_MODEL])
 
 
 def warning_header(warnings: Iterable[str]) -> str:

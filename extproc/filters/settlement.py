@@ -9,8 +9,8 @@ from extproc.accounting import Cost, RequestRecord, Usage, cost, usd
 from extproc.catalogue import Price
 from extproc.errors import ClientError
 from extproc.filters.admission import Asked
-from extproc.identity import Attribution, user_hash
-from extproc.records import MOST_CONTENT, NOBODY, Caller, Content
+from extproc.identity import Attribution, attribution, user_hash
+from extproc.records import ANONYMOUS, MOST_CONTENT, MOST_MODEL, NOBODY, Caller, Content
 from extproc.telemetry import Telemetry
 
 Facts = dict[str, str | int | float]
@@ -51,10 +51,15 @@ class NoLedger:
 class Settlement:
     """Settles one request exactly once."""
 
-    __slots__ = ("_answer", "_asked", "_content", "_ledger", "_request", "_telemetry", "settled")
+    __slots__ = ("_answer", "_asked", "_content", "_ledger", "_request", "_secret", "_telemetry",
+                 "settled")  # fmt: skip
 
-    def __init__(self, asked: Asked, telemetry: Telemetry, ledger: Ledger) -> None:
+    def __init__(
+        self, asked: Asked, telemetry: Telemetry, ledger: Ledger, secret: bytes = b""
+    ) -> None:
+        """`secret`: what users in the access log are keyed with."""
         self._asked = asked
+        self._secret = secret
         self._telemetry = telemetry
         self._ledger = ledger
         self.settled = False
@@ -94,6 +99,7 @@ class Settlement:
         if self.settled:
             return {}
         self.settled = True
+        self._say_whose()
         record = self._record(
             status,
             error=error,
@@ -110,7 +116,13 @@ class Settlement:
             and not self._ledger.settle(record, self._kept())
         ):
             self._telemetry.unrecorded()
-        return facts(record, record.cost)
+        return facts(record, record.cost, self._secret)
+
+    def _say_whose(self) -> None:
+        """Of a request that was refused before its body was read: its caller and headers say."""
+        asked = self._asked
+        if asked.caller is not None and asked.forwarded is None and asked.attribution is ANONYMOUS:
+            asked.attribution, asked.ignored = attribution(asked.headers, caller=asked.caller)
 
     def _kept(self) -> Content | None:
         if not self._content:
@@ -142,7 +154,7 @@ class Settlement:
             target=target.target if target else None,
             provider=target.system if target else None,
             request_model=asked.model,
-            response_model=model,
+            response_model=model and model[:MOST_MODEL],
             stream=asked.stream,
             status=status,
             error_type=error,
@@ -168,14 +180,14 @@ class Settlement:
         )
 
 
-def early_facts(asked: Asked) -> Facts:
+def early_facts(asked: Asked, secret: bytes) -> Facts:
     """What is known at the head of a stream: all that the access log gets to see when the stream
     breaks, since nothing can be said to Envoy after that."""
     target = asked.target
     found: Facts = {"route": asked.route.policy.route, "attempts": asked.attempts}
     if target is not None:
         found |= {"target": target.target, "provider": target.system, "model": target.model}
-    whose = _caller(asked.caller or NOBODY) | _whose(asked.attribution)
+    whose = _caller(asked.caller or NOBODY) | _whose(asked.attribution, secret)
     return found | whose | _refusals(asked.refusals)
 
 
@@ -184,12 +196,12 @@ def _caller(caller: Caller) -> Facts:
     return {name: fact for name, fact in known.items() if fact is not None}
 
 
-def _whose(attribution: Attribution) -> Facts:
+def _whose(attribution: Attribution, secret: bytes) -> Facts:
     user = attribution.user
     known = {
         "feature": attribution.feature,
         "team": attribution.team,
-        "user_hash": user_hash(user) if user else None,
+        "user_hash": user_hash(user, secret) if user else None,
     }
     return {name: fact for name, fact in known.items() if fact is not None}
 
@@ -200,7 +212,7 @@ def _refusals(refusals: tuple[tuple[str, str], ...]) -> Facts:
     return {"refusals": ",".join(f"{name}:{reason}" for name, reason in refusals)}
 
 
-def facts(record: RequestRecord, spent: Cost | None) -> Facts:
+def facts(record: RequestRecord, spent: Cost | None, secret: bytes) -> Facts:
     """A record as the access log shows it. Absent is unknown."""
     found: Facts = {
         "request_id": record.id,
@@ -229,4 +241,4 @@ def facts(record: RequestRecord, spent: Cost | None) -> Facts:
         "tenant": record.tenant,
     }
     found.update({name: fact for name, fact in optional.items() if fact is not None})
-    return found | _whose(record.attribution) | _refusals(record.refusals)
+    return found | _whose(record.attribution, secret) | _refusals(record.refusals)

@@ -42,7 +42,7 @@ from extproc.filters.exchange import (
     RequestHead,
     ResponseHead,
 )
-from extproc.filters.large import work
+from extproc.filters.large import Large
 from extproc.filters.provider_headers import (
     callers_key,
     foreign,
@@ -81,6 +81,7 @@ class Rooms:
     formats: Mapping[str, ClientFormat]
     notes: Notes
     telemetry: Telemetry
+    large: Large
 
 
 class TargetFilter:
@@ -174,7 +175,7 @@ class TargetExchange:
 
     async def _on_body(self, event: RequestBody) -> Actions:
         try:
-            wire = await work(len(event.data), partial(self._write, event.data))
+            wire = await self._rooms.large.work(len(event.data), partial(self._write, event.data))
         except ClientError as error:
             return await self._refuse(
                 Refusal(Reason.FEATURE, 400, detail=error.message, param=error.param)

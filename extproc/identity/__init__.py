@@ -14,6 +14,7 @@ from extproc.identity.identify import (
     may_use,
 )
 from extproc.identity.keyring import Keyring, KeyStateError, UnknownKeyError
+from extproc.identity.keys import PREFIX
 from extproc.identity.mesh import Networks, Pattern, PatternError
 from extproc.identity.record import FieldError, KeyRecord, rights
 from extproc.identity.secret import KeySecret, SecretError
@@ -25,6 +26,7 @@ __all__ = [
     "ANONYMOUS",
     "DENIED_AFTER",
     "NOBODY",
+    "PREFIX",
     "Attribution",
     "Caller",
     "Callers",

@@ -66,6 +66,7 @@ class Identify:
         self._clock = clock
         self._sleep = sleep
         self._compiled = Compiled()
+        self._away = False
 
     async def who(
         self,
@@ -90,7 +91,9 @@ class Identify:
             caller = await self._proven(headers, attributes, metadata, policy, key_header_only)
             _check(caller, route, tiers)
         except StateError as error:
-            _log.warning("who asks cannot be told: %s", error)
+            if not self._away:  # said once, not for each request
+                _log.warning("who asks cannot be told: %s", error)
+            self._away = True
             raise _unavailable() from error
         except PatternError as error:
             _log.error("identity policy of route %s: %s", shown(route), error)
@@ -98,6 +101,9 @@ class Identify:
         except ClientError:
             await self.hold(arrived)
             raise
+        if self._away and caller.source == "key":
+            self._away = False
+            _log.warning("who asks can be told again")
         return caller
 
     async def hold(self, arrived: float) -> None:

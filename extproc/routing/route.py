@@ -81,6 +81,15 @@ class Route:
         found = (one.model for one in self.targets.values() if one.policy.cluster == cluster)
         return next(found, None)
 
+    def at_one_provider(self, levels: Sequence[Level]) -> list[Level]:
+        """Of these levels what is at the provider of the first; of several that share that one,
+        the first by name. A caller's key for one provider is no other's to see."""
+        at = {name: facts.policy.provider for name, facts in self.targets.items()}
+        first = next((min(level, key=lambda name: at.get(name, "")) for level in levels), "")
+        mine = {name for name, provider in at.items() if provider == at.get(first)}
+        kept = ({name: level[name] for name in level if name in mine} for level in levels)
+        return [level for level in kept if level]
+
     def plan(
         self,
         levels: Sequence[Level],

@@ -118,7 +118,7 @@ MEASURES: Final = (
 """What a cell sums, in this order; integers. `cost` and `saved` in nano-dollars."""
 
 
-class Cell(msgspec.Struct, frozen=True):
+class Cell(msgspec.Struct, frozen=True, gc=False):
     """What one record adds to one row of one view. Kept by the hour and by the day."""
 
     view: str
@@ -131,7 +131,7 @@ class Cell(msgspec.Struct, frozen=True):
     """Counts of sketches' bins, added up by name; at most some hundred names a row."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One record on its way into the ledger."""
 
     id: str
@@ -145,7 +145,7 @@ class Entry(msgspec.Struct, frozen=True):
     """What was asked and answered, as JSON, where a route keeps it."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """The sum of a row over a span of time."""
 
     key: str

@@ -186,7 +186,7 @@ UNRECORDED: Final = Metric(
     "tollgate.ledger.unrecorded",
     Kind.COUNTER,
     "{request}",
-    "Requests that were served and could not be written into the ledger.",
+    "Requests, served or refused, that could not be written into the ledger.",
     (),
 )
 NOTES_LOST: Final = Metric(

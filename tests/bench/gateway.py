@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ class Running:
         """The worker, and its parent where there is one."""
         return tree(self.stack.parts["service"].process.pid)
 
+    @property
+    def admin(self) -> str:
+        """Base URL of the service's admin port."""
+        return f"http://127.0.0.1:{self.stack.options.admin}"
+
     async def configure(self, scripts: dict[str, Any]) -> None:
         """Say how the simulator answers where a request does not say it itself."""
         async with aiohttp.ClientSession(raise_for_status=True) as session:
@@ -69,7 +74,9 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, config: Path = CONFIG, kind: type[Stack] = Stack
+    folder: Path,
+    config: Path = CONFIG,
+    kind: Callable[[Options, Mapping[str, str]], Stack] = Stack,
 ) -> AsyncIterator[Running]:
     """Start it on free ports; stop it at the end. Raises StackError."""
     port, envoy_admin, admin = free_ports(3)

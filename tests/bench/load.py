@@ -34,6 +34,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     requests: list[bytes]
     """Whole HTTP requests; connection n sends the nth, counted round."""
+    around: bool = False
+    """All of them are sent, one after the other, each connection taking its share."""
     connections: int
     seconds: float = 0.0
     """No request starts later than this. 0: only `each` limits."""
@@ -172,9 +174,9 @@ class _Body:
 class _Connection(asyncio.Protocol):
     """One connection, one request after the other."""
 
-    def __init__(self, run: _Run, request: bytes, sent: int = 0) -> None:
+    def __init__(self, run: _Run, number: int, sent: int = 0) -> None:
         self._run = run
-        self._request = request
+        self._number = number
         self._transport: asyncio.Transport | None = None
         self._head = b""
         self._left = -1
@@ -196,12 +198,13 @@ class _Connection(asyncio.Protocol):
             self._stop()
             return
         assert self._transport is not None
+        request = run.request(self._number, self._sent)
         self._sent += 1
         self._busy = True
         self._head, self._body, self._left = b"", None, -1
         self._answer = Answer()
         self._started = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -266,7 +269,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
             self._transport = None
-            self._run.reconnect(_Connection(self._run, self._request, self._sent))
+            self._run.reconnect(_Connection(self._run, self._number, self._sent))
 
     def _stop(self) -> None:
         if self._transport is not None:
@@ -302,6 +305,12 @@ class _Run:
         if job.each and sent >= job.each:
             return True
         return bool(job.seconds) and time.perf_counter() - self._began >= job.seconds
+
+    def request(self, connection: int, sent: int) -> bytes:
+        """What a connection sends next."""
+        job = self.job
+        at = connection + sent * job.connections if job.around else connection
+        return job.requests[at % len(job.requests)]
 
     def note(self, answer: Answer, reason: str) -> None:
         """An answer has ended."""
@@ -343,10 +352,7 @@ class _Run:
         job = self.job
         self._open = job.connections
         self._began = time.perf_counter()
-        connections = [
-            _Connection(self, job.requests[number % len(job.requests)])
-            for number in range(job.connections)
-        ]
+        connections = [_Connection(self, number) for number in range(job.connections)]
         starts = []
         for number, one in enumerate(connections):
             if number and job.stagger:

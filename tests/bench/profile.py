@@ -27,11 +27,11 @@ _NOT_IMPORTS = r"^(?!.*(importlib|<built-in method builtins.exec))"
 class ProfiledStack(Stack):
     """The same with the service in cProfile; its statistics are written when it stops."""
 
-    async def _start(self, name: str, *arguments: str) -> None:
+    async def _spawn(self, name: str, *command: str, env: dict[str, str]) -> None:
         if name == "service":
             out = str(self.options.folder.resolve() / STATS)
-            arguments = ("-m", "cProfile", "-o", out, *arguments)
-        await super()._start(name, *arguments)
+            command = (command[0], "-m", "cProfile", "-o", out, *command[1:])
+        await super()._spawn(name, *command, env=env)
 
 
 async def run(name: str, seconds: float, lines: int, sort: str) -> str:

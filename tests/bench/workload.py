@@ -57,6 +57,7 @@ def chat(
     stream: bool = False,
     sim: Mapping[str, object] | None = None,
     extra: tuple[tuple[str, str], ...] = (),
+    key: str = "simulated",
 ) -> bytes:
     """One request. `feature` chooses the chain of gateway.yaml, `sim` scripts the simulator."""
     body: dict[str, object] = {
@@ -72,7 +73,7 @@ def chat(
         headers.append((FEATURE, feature))
     if sim is not None:
         headers.append((SCRIPT, msgspec.json.encode(sim).decode()))
-    return chat_request(body, headers)
+    return chat_request(body, headers, key=key)
 
 
 def events(count: int, rate: float | None = None) -> dict[str, object]:

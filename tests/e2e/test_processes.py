@@ -302,7 +302,7 @@ class Pair:
         """What each worker says of itself, on its own admin socket."""
         found = []
         for worker in self.workers():
-            admin = json.loads(worker.cmdline()[-1])["admin"].removeprefix("unix:")
+            admin = json.loads(worker.environ()["TOLLGATE_WORKER"])["admin"].removeprefix("unix:")
             with httpx.Client(transport=httpx.HTTPTransport(uds=admin)) as client:
                 found.append(client.get("http://worker/metrics").text)
         return found

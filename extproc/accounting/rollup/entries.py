@@ -11,12 +11,23 @@ import functools
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
 import msgspec
 
 from extproc.accounting.rollup.sketches import DURATION, TTFT, bin_of
-from extproc.accounting.rollup.views import EVERY_LABEL, OTHER, VIEWS, Labels, Value, key_of
+from extproc.accounting.rollup.views import (
+    EVERY_LABEL,
+    FULL,
+    MAIN,
+    OTHER,
+    USER,
+    VIEWS,
+    Labels,
+    Value,
+    key_of,
+)
 from extproc.records import RequestRecord
 from extproc.state import DAY, Cell, Entry
 
@@ -29,6 +40,8 @@ _KEYS_KEPT: Final = 2048
 _DAYS_KEPT: Final = 3
 """Today, yesterday around midnight, and one that a restart has found on disk."""
 
+_MAIN: Final = itemgetter(*map(FULL.index, MAIN))
+_USER: Final = itemgetter(*map(FULL.index, USER))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,22 +67,27 @@ class Bounds:
     hashes (64 bits, random per process), about 70 bytes each, and forgotten with their day.
     """
 
-    __slots__ = ("_days", "_limits", "keys")
+    __slots__ = ("_days", "_key", "_limits", "keys")
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._days: OrderedDict[int, _Day] = OrderedDict()
         self.keys = functools.lru_cache(maxsize=_KEYS_KEPT)(self._keys)
         """The keys of the views for a day and the values of the full view."""
+        # Of the smaller views there are few where there are many of the full one.
+        self._key = functools.lru_cache(maxsize=_KEYS_KEPT)(self._key_of)
 
-    def _keys(self, day: int, *values: Value) -> tuple[tuple[str, str], ...]:
+    def _keys(self, day: int, *values: Any) -> tuple[tuple[str, str], ...]:
         """(view, key) for each view."""
-        known = self._day(day)
-        bounded = known.bounded(values)
-        return tuple(
-            (view, key_of(known.admit(view, tuple(bounded[name] for name in names))))
-            for view, names in VIEWS.items()
+        bounded = self._day(day).bounded(*values)
+        main, user = (
+            self._key("main", day, *_MAIN(bounded)),
+            self._key("user", day, *_USER(bounded)),
         )
+        return main, user, self._key_of("full", day, *bounded)
+
+    def _key_of(self, view: str, day: int, *values: Value) -> tuple[str, str]:
+        return view, key_of(self._day(day).admit(view, values))
 
     def _day(self, day: int) -> _Day:
         days = self._days
@@ -110,17 +128,36 @@ class _Day:
         sets: Iterable[set[int]] = (*self._keys.values(), *self._values.values())
         return sum(map(len, sets)) + len(self._names)
 
-    def bounded(self, values: tuple[Value, ...]) -> dict[str, Value]:
-        """The values of the full view by name, each cut to its length and number."""
-        found: dict[str, Value] = {}
-        for name, value in zip(VIEWS["full"], values, strict=True):
-            if isinstance(value, tuple):
-                found[name] = self._labels(value)
-            elif value is not None and name in _CLIENTS:
-                found[name] = self._value(name, value[:MOST_TEXT])
-            else:
-                found[name] = value and value[:MOST_TEXT]
-        return found
+    def bounded(  # noqa: PLR0917 - the dimensions of the full view
+        self,
+        tenant: str | None,
+        team: str | None,
+        tier: str | None,
+        key: str | None,
+        feature: str | None,
+        user: str | None,
+        route: str | None,
+        model: str | None,
+        target: str | None,
+        provider: str | None,
+        cache: str | None,
+        labels: Labels,
+    ) -> tuple[Value, ...]:
+        """The values of the full view, each cut to its length and number."""
+        return (
+            tenant and tenant[:MOST_TEXT],
+            self._word("team", team),
+            tier and tier[:MOST_TEXT],
+            key and key[:MOST_TEXT],
+            self._word("feature", feature),
+            user and user[:MOST_TEXT],
+            route and route[:MOST_TEXT],
+            self._word("model", model),
+            target and target[:MOST_TEXT],
+            provider and provider[:MOST_TEXT],
+            cache and cache[:MOST_TEXT],
+            self._labels(labels) if labels else labels,
+        )
 
     def admit(self, view: str, key: tuple[Value, ...]) -> tuple[Value, ...]:
         """The key, or what is left of it when the view is full."""
@@ -137,6 +174,10 @@ class _Day:
                 return key
         return tuple(_other(name, OTHER) for name in names)
 
+    def _word(self, name: str, value: str | None) -> str | None:
+        """A word of clients, of which there is a bounded number each; users are bounded as keys."""
+        return None if value is None else self._value(name, value[:MOST_TEXT])
+
     def _value(self, name: str, value: str) -> str:
         seen = self._values.setdefault(name, set())
         return value if _room(seen, hash(value), self._limits.values) else OTHER
@@ -152,10 +193,6 @@ class _Day:
                 self._names.add(name)
             found[name] = self._value(f"label:{name}", value[:MOST_TEXT])
         return tuple(sorted(found.items()))
-
-
-_CLIENTS: Final = frozenset({"team", "feature", "model"})
-"""Words of clients of which there is only a bounded number each; users are bounded as keys."""
 
 
 def _room(seen: set[int], value: int, most: int) -> bool:

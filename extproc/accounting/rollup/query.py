@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from operator import add
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from extproc.accounting.rollup.answer import (
     NOTHING,
@@ -88,25 +92,31 @@ async def _apart(call: Callable[[], T]) -> T:
         thread.shutdown(wait=False)
 
 
-class _Sum:
-    """What a group has so far."""
+class _Sum(msgspec.Struct, gc=False):
+    """What a group has so far. Most have one row; what holds no list is no work for the collector,
+    which stops everybody."""
 
-    __slots__ = ("bins", "parts")
-
-    def __init__(self) -> None:
-        self.parts: list[Sums] = []
-        self.bins: dict[str, int] = {}
+    sums: Sums
+    bins: dict[str, int]
+    """Not changed while it is a row's own."""
+    more: list[Sums] | None = None
+    own: bool = False
+    """The bins are this group's, not a row's."""
 
     def add(self, row: Row) -> None:
-        self.parts.append(row.sums)
-        if len(self.parts) > _PARTS:
+        if self.more is None:
+            self.more = [self.sums]
+        self.more.append(row.sums)
+        if len(self.more) > _PARTS:
             # Many at once is faster than one by one.
-            self.parts = [add_up(self.parts)]
+            self.more = [add_up(self.more)]
         if row.bins:
+            if not self.own:
+                self.bins, self.own = dict(self.bins), True
             merge(self.bins, row.bins)
 
     def whole(self) -> Sums:
-        return add_up(self.parts)
+        return self.sums if self.more is None else add_up(self.more)
 
 
 class _Groups:
@@ -136,8 +146,9 @@ class _Groups:
             if place is not None:
                 group = (*group[:place], when, *group[place:])
             if (sums := found.get(group)) is None:
-                sums = found[group] = _Sum()
-            sums.add(row)
+                found[group] = _Sum(row.sums, row.bins)
+            else:
+                sums.add(row)
         if len(found) > MOST_GROUPS:
             raise QuestionError(
                 f"more than {MOST_GROUPS} rows: ask for a shorter time, fewer dimensions or "

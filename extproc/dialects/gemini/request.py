@@ -248,7 +248,7 @@ class Translation:
     def _json_tool(self, chat: ChatRequest, taken: set[str]) -> Declaration:
         form = chat.response_format
         if not isinstance(form, m.SchemaFormat):
-            raise TypeError("JSON beside functions")
+            raise ValueError("search or JSON beside functions")  # noqa: TRY004 - becomes a refusal
         self.json_tool = JSON_TOOL
         while self.json_tool in taken:
             self.json_tool += "_"

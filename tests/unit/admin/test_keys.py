@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
@@ -245,3 +246,12 @@ async def test_no_key_is_logged(asked: Asked, caplog: pytest.LogCaptureFixture) 
     changes = [one for one in caplog.records if one.name == "extproc.admin.keys"]
     assert [one.getMessage() for one in changes] == ["key created", "key rotated"]
     assert all(vars(one)["peer"] == "127.0.0.1" for one in changes)
+
+
+async def test_a_compressed_body_is_not_unfolded(asked: Asked) -> None:
+    small = gzip.compress(b" " * 4_000_000 + b"{}")
+    sent = {"content-type": "application/json", "content-encoding": "gzip"}
+    for path in ("/keys", "/keys/import"):
+        async with asked.post(path, data=small, headers=sent) as response:
+            assert response.status == 415
+            assert "compressed" in (await response.json())["error"]["message"]

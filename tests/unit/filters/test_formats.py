@@ -9,6 +9,7 @@ import pytest
 from anthropic.types import Message
 
 from extproc import dialects
+from extproc.filters.large import Large
 from extproc.filters.target import Rooms, TargetFilter
 from extproc.filters.verdict import decode
 from extproc.simulator import event_stream
@@ -20,7 +21,7 @@ from tests.unit.filters.samples import inner
 from tests.unit.filters.test_gateway import Gateway
 
 NOTES = MemoryNotes()
-FILTER = TargetFilter(Rooms(dialects.load(), dialects.formats(), NOTES, Telemetry()))
+FILTER = TargetFilter(Rooms(dialects.load(), dialects.formats(), NOTES, Telemetry(), Large()))
 JSON = {"content-type": "application/json", "content-length": "9"}
 ANSWER = {
     "id": "chatcmpl-1",

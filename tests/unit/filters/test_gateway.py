@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from extproc import catalogue, dialects
 from extproc.errors import Reason
 from extproc.filters.exchange import BodyMode
-from extproc.filters.gateway import GatewayExchange, GatewayFilter, Rooms
+from extproc.filters.gateway import GatewayExchange, GatewayFilter
+from extproc.filters.large import Large
+from extproc.filters.rooms import Rooms
 from extproc.filters.verdict import Note, encode
 from extproc.identity import Identify
 from extproc.records import Caller, Content, RequestRecord
@@ -94,6 +96,7 @@ class Gateway:
             self.records,
             Identify(self.known),
             self.ledger,
+            Large(),
             b"secret",
         )
         self.filter = GatewayFilter(rooms)

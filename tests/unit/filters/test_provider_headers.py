@@ -6,6 +6,7 @@ import pytest
 
 from extproc.filters.provider_headers import (
     foreign,
+    model_header,
     private,
     unwanted,
     upward,
@@ -28,6 +29,12 @@ def test_a_warning_is_a_header_whatever_it_repeats() -> None:
     assert warning_header(["seed", "top_k (a)"]) == "seed; top_k (a)"
     assert warning_header(["a\r\nset-cookie: x", "é"]) == "a??set-cookie: x; ?"
     assert len(warning_header(["x" * 100] * 100)) == 1024
+
+
+def test_a_models_name_is_a_header_whatever_a_provider_calls_it() -> None:
+    assert model_header("gpt-4o/x:1") == "gpt-4o/x:1"
+    assert model_header("a\r\nset-cookie: x\0") == "a??set-cookie: x?"
+    assert len(model_header("m" * 200_000)) == 256
 
 
 def test_a_vendors_headers_are_foreign_to_others() -> None:

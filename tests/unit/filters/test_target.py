@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from extproc import dialects
 from extproc.errors import Reason
+from extproc.filters.large import Large
 from extproc.filters.target import Rooms, TargetExchange, TargetFilter
 from extproc.filters.verdict import decode
 from extproc.state.memory import MemoryNotes
@@ -22,7 +23,7 @@ from tests.unit.filters.samples import DIALECTS, STREAMS, chat, event, inner, op
 
 SSE = {"content-type": "text/event-stream", "content-length": "9"}
 JSON = {"content-type": "application/json"}
-ROOMS = Rooms(dialects.load(), dialects.formats(), MemoryNotes(), Telemetry())
+ROOMS = Rooms(dialects.load(), dialects.formats(), MemoryNotes(), Telemetry(), Large())
 FILTER = TargetFilter(ROOMS)
 HEADERS = {"x-tollgate-i-id": "id-1", "x-tollgate-feature": "f", "x-sim-script": "{}"}
 

@@ -142,6 +142,22 @@ async def test_what_the_caller_may_not_say_is_ignored_and_counted(gateway: Gatew
     assert 'tollgate_attribution_ignored_total{field="team"} 1.0' in counted
 
 
+@pytest.mark.parametrize("body", [b"no json", chat(model="t-gemini"), chat(messages=5)])
+async def test_what_is_refused_is_its_callers_all_the_same(gateway: Gateway, body: bytes) -> None:
+    envoy = await ask(gateway, body, {"x-tollgate-feature": "f", "x-tollgate-user": "ceo"})
+    assert envoy.answer is not None
+    record, _ = gateway.ledger.settled[0]
+    assert (record.attribution.team, record.attribution.feature) == ("search", "f")
+    assert record.ignored == ("user",)
+
+
+async def test_no_prompt_gets_into_a_record_as_the_name_of_a_model(gateway: Gateway) -> None:
+    envoy = await ask(gateway, chat(model="tell me a story " * 10_000), host={"identity": "open"})
+    await answered(envoy)
+    assert len(gateway.ledger.reserved[0].request_model) == 256
+    assert len(gateway.ledger.settled[0][0].request_model) == 256
+
+
 async def test_open_is_for_loopback(gateway: Gateway) -> None:
     envoy = Envoy(gateway.filter.open())
     attributes = {**outer(), "source.address": "10.1.2.3:4711"}
@@ -194,6 +210,27 @@ async def test_a_callers_own_provider_key_goes_to_its_level(gateway: Gateway) ->
 async def test_a_route_that_wants_the_callers_provider_key_says_so(gateway: Gateway) -> None:
     envoy = await ask(gateway, chat(), {"x-tollgate-key": KEY}, key=None, credentials="caller")
     assert refused(envoy) == (401, "missing_provider_key")
+
+
+async def test_a_callers_key_for_one_provider_is_no_other_providers_to_see(
+    gateway: Gateway,
+) -> None:
+    sent = {"authorization": "Bearer sk-mine", "x-tollgate-key": KEY}
+    envoy = await ask(gateway, chat(), sent, key=None)
+    assert envoy.passed[-1].levels is not None
+    assert len(envoy.passed[-1].levels) > 1
+    envoy = await ask(gateway, chat(), sent, key=None, credentials="caller")
+    assert envoy.passed[-1].levels == ((("target-t-openai", 1),),)
+    assert envoy.headers["x-envoy-max-retries"] == "0"
+
+
+async def test_a_key_of_the_gateway_is_never_taken_for_a_providers(gateway: Gateway) -> None:
+    both = {"authorization": f"Bearer {KEY}", "x-tollgate-key": KEY}
+    envoy = await ask(gateway, chat(), both, key=None, credentials="caller")
+    assert refused(envoy) == (401, "missing_provider_key")
+    beside = {**both, "x-api-key": "sk-mine"}
+    envoy = await ask(gateway, chat(), beside, key=None, credentials="caller")
+    assert envoy.headers["x-tollgate-i-credential"] == "sk-mine"
 
 
 # --- what is written ----------------------------------------------------------------------
@@ -299,3 +336,25 @@ async def test_what_cannot_be_parsed_is_a_record_without_a_reservation(gateway: 
     assert not gateway.ledger.reserved
     record, _ = gateway.ledger.settled[0]
     assert (record.status, record.usage) == (400, None)
+
+
+async def test_who_leaves_before_an_answer_has_used_the_prompt_as_estimated(
+    gateway: Gateway,
+) -> None:
+    envoy = await ask(gateway, chat())
+    await envoy.handler.gone()
+    record, _ = gateway.ledger.settled[0]
+    assert (record.status, record.aborted, record.target) == (499, True, None)
+    assert record.usage is not None
+    assert (record.usage.input, record.usage.output) == (record.input_estimate, 0)
+    assert record.usage.estimated
+    assert record.cost is not None
+    assert record.cost.total == record.usage.input * 2500
+
+
+async def test_who_leaves_before_anything_went_up_has_used_nothing(gateway: Gateway) -> None:
+    envoy = Envoy(gateway.filter.open())
+    await envoy.request_head({**POST, "authorization": f"Bearer {KEY}"}, outer(KEYS))
+    await envoy.handler.gone()
+    record, _ = gateway.ledger.settled[0]
+    assert (record.status, record.usage, record.cost) == (499, None, None)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from extproc.catalogue import Model, load
 from extproc.errors import Reason
 from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
@@ -70,3 +72,18 @@ def test_output_asked_for_counts_up_to_what_the_model_gives() -> None:
     assert misfit(model, NOTHING, 80, 10**9) is None
     assert misfit(model, NOTHING, 81, 10**9) is not None
     assert misfit(model, NOTHING, 100, None) is None
+
+
+def test_levels_at_one_provider_are_those_of_the_first() -> None:
+    at = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
+    targets = {
+        name: structs.replace(target(f"t-{name}"), provider=provider)
+        for name, provider in at.items()
+    }
+    route = Route(RoutePolicy(route="r", chain="main"), HostPolicy(targets=targets), load())
+    assert route.at_one_provider([{"a1": 1}, {"b1": 1}, {"a2": 1, "b2": 3}]) == [
+        {"a1": 1},
+        {"a2": 1},
+    ]
+    assert route.at_one_provider([{"b1": 9, "a1": 1}, {"b2": 1}]) == [{"a1": 1}]
+    assert route.at_one_provider([]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import AsyncIterator
@@ -288,3 +289,33 @@ async def test_sums_are_those_of_the_records(
         _agrees(answer, tuple(names), inside)
     else:
         assert dict(zip(MEASURES, answer.total.sums, strict=True)) == naive.sums(inside)
+
+
+async def test_many_groups_leave_the_event_loop_to_others() -> None:
+    store = FakeLedger()
+    records = [
+        RequestRecord(
+            id=f"{number}",
+            started=float(START),
+            duration=0.1,
+            route="r",
+            attribution=Attribution(user=f"u{number}"),
+            cost=Cost(number, input=number),
+        )
+        for number in range(1_000)
+    ]
+    await fill(store, records)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    answer = await usage(store, Question(since=START, until=START + HOUR, by=("user",)))
+    task.cancel()
+    _agrees(answer, ("user",), records)
+    assert [row.group for row in answer.rows[:2]] == [("u999",), ("u998",)]
+    assert turns > 1

@@ -54,10 +54,19 @@ def test_tokens_are_counted_of_the_whole_request() -> None:
     assert GEMINI.read(b'{"totalTokens":31}', found.reply) == Counted(31)
 
 
-def test_tokens_of_what_cannot_be_carried_are_estimated() -> None:
-    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{"}}
-    messages = [USER, {"role": "assistant", "tool_calls": [call]}]
-    found = GEMINI.write(replace(asked(messages=messages), format="count_tokens"), b"", target())
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}]},
+        {"tools": [TIME], "web_search_options": {}},
+        {"tools": [TIME], "response_format": {"type": "json_object"}},
+    ],
+)
+def test_tokens_of_what_cannot_be_carried_are_estimated(fields: dict[str, Any]) -> None:
+    found = GEMINI.write(replace(asked(**fields), format="count_tokens"), b"", target())
     assert isinstance(found, Counted)
     assert found.estimated
 

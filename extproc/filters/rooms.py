@@ -1,0 +1,30 @@
+"""What the gateway filter uses of the other rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from extproc.dialects import ClientFormat, Dialect
+from extproc.filters.large import Large
+from extproc.filters.settlement import Ledger
+from extproc.identity import Identify
+from extproc.routing import Routes
+from extproc.state import Notes
+from extproc.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the filter uses."""
+
+    dialects: Mapping[str, Dialect]
+    formats: Mapping[str, ClientFormat]
+    routes: Routes
+    notes: Notes
+    telemetry: Telemetry
+    identify: Identify
+    ledger: Ledger
+    large: Large
+    secret: bytes = b""
+    """What fingerprints of requests, and users in the access log, are keyed with."""
