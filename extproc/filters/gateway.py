@@ -49,7 +49,7 @@ from extproc.filters.exchange import (
 )
 from extproc.filters.provider_headers import model_header
 from extproc.filters.rooms import Rooms
-from extproc.filters.settlement import Facts, Settlement, early_facts
+from extproc.filters.settlement import Ending, Facts, Settlement, early_facts
 from extproc.filters.walked import learn
 from extproc.policy import PolicyError
 from extproc.records import NOBODY, Usage
@@ -365,7 +365,7 @@ class GatewayExchange:
     def _settle(self, status: int, **known: object) -> Facts:
         if self._settlement is None:
             return {}
-        return self._settlement.settle(status, **known)  # type: ignore[arg-type]
+        return self._settlement.settle(Ending(status, **known))  # type: ignore[arg-type]
 
     def _known(self) -> Asked:
         if self._asked is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from extproc.accounting import Cost, RequestRecord, Usage, cost, usd
@@ -48,6 +49,21 @@ class NoLedger:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended."""
+
+    status: int
+    """What the client got."""
+    error: str | None = None
+    usage: Usage | None = None
+    price: Price | None = None
+    model: str | None = None
+    """What the provider says it used."""
+    ttft: float | None = None
+    aborted: bool = False
+
+
 class Settlement:
     """Settles one request exactly once."""
 
@@ -72,7 +88,8 @@ class Settlement:
         serves nothing that is not recorded."""
         if self._content:
             self._request = body[:MOST_CONTENT]
-        record = self._record(503, error="lost", usage=usage, price=price, aborted=True)
+        lost = Ending(503, error="lost", usage=usage, price=price, aborted=True)
+        record = self._record(lost)
         if self._ledger.reserve(record):
             return
         if self._asked.route.policy.ledger == "required":
@@ -84,31 +101,13 @@ class Settlement:
         if self._content and len(self._answer) < MOST_CONTENT:
             self._answer += data[: MOST_CONTENT - len(self._answer)]
 
-    def settle(
-        self,
-        status: int,
-        *,
-        error: str | None = None,
-        usage: Usage | None = None,
-        price: Price | None = None,
-        model: str | None = None,
-        ttft: float | None = None,
-        aborted: bool = False,
-    ) -> Facts:
+    def settle(self, ending: Ending) -> Facts:
         """Record the request; later calls do nothing. Returns facts for the access log."""
         if self.settled:
             return {}
         self.settled = True
         self._say_whose()
-        record = self._record(
-            status,
-            error=error,
-            usage=usage,
-            price=price,
-            model=model,
-            ttft=ttft,
-            aborted=aborted,
-        )
+        record = self._record(ending)
         self._telemetry.record(record)
         if (
             self._asked.caller is not None  # who was not let in takes no room
@@ -131,17 +130,7 @@ class Settlement:
             self._request.decode(errors="replace"), self._answer.decode(errors="replace")
         )
 
-    def _record(
-        self,
-        status: int,
-        *,
-        error: str | None = None,
-        usage: Usage | None = None,
-        price: Price | None = None,
-        model: str | None = None,
-        ttft: float | None = None,
-        aborted: bool = False,
-    ) -> RequestRecord:
+    def _record(self, ending: Ending) -> RequestRecord:
         asked, caller = self._asked, self._asked.caller or NOBODY
         policy, target = asked.route.policy, asked.target
         sent, answered = asked.forwarded, asked.answered
@@ -154,16 +143,16 @@ class Settlement:
             target=target.target if target else None,
             provider=target.system if target else None,
             request_model=asked.model,
-            response_model=model and model[:MOST_MODEL],
+            response_model=ending.model and ending.model[:MOST_MODEL],
             stream=asked.stream,
-            status=status,
-            error_type=error,
-            usage=usage,
-            cost=cost(usage, price),
-            ttft=ttft,
+            status=ending.status,
+            error_type=ending.error,
+            usage=ending.usage,
+            cost=cost(ending.usage, ending.price),
+            ttft=ending.ttft,
             attempts=asked.attempts,
             attribution=asked.attribution,
-            aborted=aborted,
+            aborted=ending.aborted,
             refusals=asked.refusals,
             operation=asked.operation,
             identity=caller.source,
