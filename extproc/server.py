@@ -21,6 +21,7 @@ from grpc_health.v1 import _async as health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from extproc import addresses, catalogue, dialects
+from extproc.admin.http import serve
 from extproc.filters.exchange import Handler
 from extproc.filters.gateway import GatewayFilter
 from extproc.filters.large import Large
@@ -159,6 +160,10 @@ class Worker:
         """Requests being served."""
         return self._live
 
+    async def expose(self) -> tuple[bytes, str]:
+        """Metrics, and their content type."""
+        return self.telemetry.expose()
+
     async def parts(self) -> dict[str, bool]:
         """What readiness is made of; ready when all are true."""
         found = {"accepting": not self.draining}
@@ -232,8 +237,6 @@ class Running:
 async def start(settings: Settings) -> Running:
     """Open the worker's doors in order; raises OSError when an address cannot be had, and what
     the stores raise when they cannot be used."""
-    from extproc.admin.http import serve_worker  # noqa: PLC0415 - the admin room reads this one
-
     # For what waits for a disk.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4, "aside"))
     stores = open_stores(settings.keeping)
@@ -252,7 +255,7 @@ async def start(settings: Settings) -> Running:
     _bind(server, settings.listen)
     await server.start()
     running = Running(worker, server, checks)
-    running.closing.append(await serve_worker(worker, settings.admin, admin))
+    running.closing.append(await serve(settings.admin, worker.expose, worker.parts, admin))
     running.tasks.append(asyncio.create_task(_watch_lag(worker.telemetry)))
     if settings.slot == 0:
         running.tasks.append(asyncio.create_task(stores.forget()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -15,9 +15,6 @@ from extproc.admin.guard import Guard, Peer, peer_of
 from extproc.admin.keys import Keys
 from extproc.admin.tail import Tails
 from extproc.admin.usage import Usage
-
-if TYPE_CHECKING:
-    from extproc.server import Worker
 
 Parts = Callable[[], Awaitable[dict[str, bool]]]
 Expose = Callable[[], Awaitable[tuple[bytes, str]]]
@@ -92,12 +89,3 @@ def _site(runner: web.AppRunner, address: str) -> web.BaseSite:
         return web.UnixSite(runner, str(path))
     host, port = addresses.host_port(address)
     return web.TCPSite(runner, host.strip("[]"), port)
-
-
-async def serve_worker(worker: Worker, address: str, admin: Admin | None = None) -> Close:
-    """The admin server of one worker."""
-
-    async def expose() -> tuple[bytes, str]:
-        return worker.telemetry.expose()
-
-    return await serve(address, expose, worker.parts, admin)
