@@ -19,6 +19,8 @@ from tests.fuzz.target import Target
 
 _RUNS = re.compile(r"stat::number_of_executed_units: +(\d+)")
 _COVERAGE = re.compile(r"cov: (\d+)")
+_RAISED = "Uncaught Python exception"
+"""What atheris writes above a traceback; all there is of a failure that does not come again."""
 _SHRINKING = 30.0
 """Seconds spent on making the input of a crash smaller."""
 
@@ -43,7 +45,7 @@ def fuzz(target: Target, seconds: int, work: Path) -> list[str]:
             if not _RUNS.search(output):
                 told["?"] = f"{target.name} did not run:\n{output[-3000:]}"
             break
-        new = dict(_report(target, one) for one in artifacts)
+        new = dict(_report(target, one, output) for one in artifacts)
         again = new.keys() <= told.keys()
         told |= new
         if again:  # a finding that is no exception: too slow, or too much memory
@@ -75,13 +77,14 @@ def _run(name: str, seconds: int, folder: Path, found: Path, known: list[str]) -
     return done.stderr
 
 
-def _report(target: Target, artifact: Path) -> tuple[str, str]:
+def _report(target: Target, artifact: Path, output: str) -> tuple[str, str]:
     """Keep a finding, as small as it gets; its place and what to tell."""
     data = artifact.read_bytes()
     met = findings.failure(target.check, data)
     if met is None:
         kind = artifact.name.partition("-")[0]
-        return kind, f"{corpus.keep(target.name, kind, data)}\n  {data!r}"
+        said = output.partition(_RAISED)[2][:3000]
+        return kind, f"{corpus.keep(target.name, kind, data)}\n  {data!r}\n  {said}"
     small = findings.shrunk(target.check, data, _SHRINKING)
     path = corpus.keep(target.name, "crash", small)
     return met.place, f"{path}\n  {small!r}\n  {findings.failure(target.check, small)}"

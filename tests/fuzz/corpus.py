@@ -17,6 +17,9 @@ MOST: Final = 200
 """Inputs kept of a target."""
 LARGEST: Final = 4096
 """Bytes of one input."""
+_COUNTS: Final = 8
+"""libFuzzer's features of one edge: how often it was taken (1, 2, 3, 4 to 7, 8 to 15, …). How often
+steers a run, but what is kept of it only has to take every edge."""
 
 
 def kept(name: str) -> list[Path]:
@@ -65,7 +68,7 @@ def reduce(target: Target, found: Iterable[Path], work: Path, known: Iterable[st
         path = folder / named(one)
         path.write_bytes(one)
         paths.append(path)
-    chosen = _cover(_features(target.name, paths, work))
+    chosen = _cover(_edges(target.name, paths, work))
     for old in seeds(target.name):
         old.unlink()
     (SEEDS / target.name).mkdir(parents=True, exist_ok=True)
@@ -76,8 +79,8 @@ def reduce(target: Target, found: Iterable[Path], work: Path, known: Iterable[st
     return len(chosen)
 
 
-def _features(name: str, paths: Sequence[Path], work: Path) -> dict[Path, set[int]]:
-    """What each input covers, as libFuzzer tells it while merging: `STARTED i size`, then
+def _edges(name: str, paths: Sequence[Path], work: Path) -> dict[Path, set[int]]:
+    """The edges that each input takes, as libFuzzer tells it while merging: `STARTED i size`, then
     `FT i features…` once it has run. A crash ends the process; the next one goes on behind it."""
     control = work / "merge.control"
     found: dict[Path, set[int]] = {}
@@ -96,24 +99,24 @@ def _features(name: str, paths: Sequence[Path], work: Path) -> dict[Path, set[in
             if kind == "STARTED":
                 begun = int(numbers[0]) + 1
             elif kind == "FT":
-                found[rest[int(numbers[0])]] = set(map(int, numbers[1:]))
+                found[rest[int(numbers[0])]] = {int(one) // _COUNTS for one in numbers[1:]}
         if not begun:
             raise RuntimeError(f"the inputs of {name} could not be run")
         first += begun
     return found
 
 
-def _cover(features: dict[Path, set[int]]) -> list[Path]:
+def _cover(edges: dict[Path, set[int]]) -> list[Path]:
     """Greedily the input with most that is new, the smaller one (it stands first) of two."""
     chosen: list[Path] = []
     covered: set[int] = set()
-    waiting = list(features)
+    waiting = list(edges)
     while waiting and len(chosen) < MOST:
-        gains = {one: len(features[one] - covered) for one in waiting}
+        gains = {one: len(edges[one] - covered) for one in waiting}
         best = max(waiting, key=gains.__getitem__)
         if not gains[best]:
             break
         chosen.append(best)
-        covered |= features[best]
+        covered |= edges[best]
         waiting = [one for one in waiting if gains[one] and one != best]
     return chosen

@@ -33,18 +33,17 @@ from extproc.errors import ClientError
 from extproc.policy import DialectName, TargetPolicy
 from tests.fuzz import samples
 from tests.fuzz.parsers import CUTS, blamed, one_reading, ways
-from tests.fuzz.target import Target
+from tests.fuzz.target import Door, Target
 
 NOW: Final = 1_700_000_000.0
 
 
 @cache
 def dialects() -> dict[str, Dialect]:
-    """Every provider, with a clock that stands and ids that are known."""
-    found = load()
-    for one in found.values():
-        _steady(one)
-    return found
+    """Every provider, with a clock that stands and ids that are known. They are made so: one
+    dialect hands both on to another that it holds."""
+    steady: dict[str, Any] = {"clock": lambda: NOW, "mint": lambda: "minted"}
+    return {name: cast("Any", type(one))(**steady) for name, one in load().items()}
 
 
 @cache
@@ -52,7 +51,8 @@ def clients() -> dict[str, ClientFormat]:
     """Every client's format, likewise."""
     found = formats()
     for one in found.values():
-        _steady(one)
+        if hasattr(one, "clock"):
+            one.clock = lambda: NOW
     return found
 
 
@@ -60,13 +60,6 @@ def clients() -> dict[str, ClientFormat]:
 def streamed() -> tuple[str, ...]:
     """Formats that a model's answer can be written in."""
     return tuple(name for name in clients() if name in accounting.METERS)
-
-
-def _steady(one: object) -> None:
-    for name, made in (("clock", lambda: NOW), ("mint", lambda: "minted")):
-        for attribute in (name, f"_{name}"):
-            if hasattr(one, attribute):
-                setattr(one, attribute, made)
 
 
 def _target(dialect: str, model: str = "m-1", **fields: Any) -> TargetPolicy:
@@ -380,22 +373,28 @@ def every() -> list[Target]:
     found = []
     for name in clients():
         known = samples.CLIENTS[name]
-        found.append(Target(f"client.{name}", partial(request, name), "json", 1, known.requests))
-        found.append(Target(f"client.{name}.answer", partial(look, name), "json", 0, known.answers))
+        asking = Door(partial(request, name), "json", 1, known.requests)
+        answering = [Door(partial(look, name), "json", 0, known.answers)]
         if name in streamed():
-            watched = partial(watch, name)
-            found.append(Target(f"client.{name}.stream", watched, "sse", CUTS, known.streams))
-            metered = partial(meter, name)
-            found.append(Target(f"meter.{name}", metered, "sse", 1 + CUTS, known.streams))
+            answering += [
+                Door(partial(watch, name), "sse", CUTS, known.streams),
+                Door(partial(meter, name), "sse", 1 + CUTS, known.streams),
+            ]
+        found += [
+            Target(f"client.{name}", (asking,)),
+            Target(f"client.{name}.answer", tuple(answering)),
+        ]
     for name, dialect in dialects().items():
         said = samples.PROVIDERS[name]
         framing = "sse" if dialect.stream_type == "text/event-stream" else "event_stream"
+        whole = (
+            Door(partial(answer, name), "json", 1, said.answers),
+            Door(partial(failure, name), "json", 2, said.errors),
+            Door(partial(limits, name), "text", 0, said.headers),
+        )
+        flowing = Door(partial(stream, name), framing, 1 + CUTS, said.streams)
         found += [
-            Target(f"provider.{name}.answer", partial(answer, name), "json", 1, said.answers),
-            Target(
-                f"provider.{name}.stream", partial(stream, name), framing, 1 + CUTS, said.streams
-            ),
-            Target(f"provider.{name}.failure", partial(failure, name), "json", 2, said.errors),
-            Target(f"provider.{name}.limits", partial(limits, name), "text", 0, said.headers),
+            Target(f"provider.{name}.answer", whole),
+            Target(f"provider.{name}.stream", (flowing,)),
         ]
     return found

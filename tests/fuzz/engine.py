@@ -22,7 +22,7 @@ def main() -> None:
         from tests.fuzz import targets  # noqa: PLC0415
 
         target = targets.every()[name]
-    mutator = Mutator(target.shape, target.prefix, target.samples)
+    mutators = [Mutator(door.shape, door.prefix, door.samples) for door in target.doors]
 
     def check(data: bytes) -> None:
         try:
@@ -32,7 +32,8 @@ def main() -> None:
                 raise
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
-        return mutator(data, most, seed, atheris.Mutate)
+        head, at, rest = target.split(data)
+        return head + mutators[at](rest, most - len(head), seed, atheris.Mutate)
 
     atheris.Setup([name, *arguments], check, custom_mutator=mutate)
     atheris.Fuzz()

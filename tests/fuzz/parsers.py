@@ -15,7 +15,7 @@ from extproc.errors import ClientError
 from extproc.headers import NAMESPACE
 from extproc.policy import HostPolicy, PolicyError, RoutePolicy, TargetPolicy, parse
 from tests.fuzz import samples
-from tests.fuzz.target import Target
+from tests.fuzz.target import Door, Target
 from tests.unit.dialects.test_event_stream import botocores
 from tests.unit.dialects.test_sse import plain
 
@@ -164,11 +164,11 @@ def policy(data: bytes) -> None:
 
 def every() -> list[Target]:
     """The targets of this module."""
-    return [
-        Target("strict_json", strict, "json", 0, samples.PARSERS["strict_json"]),
-        Target("sse", server_sent_events, "sse", 1 + CUTS, samples.PARSERS["sse"]),
-        Target(
-            "event_stream", event_streams, "event_stream", 1 + CUTS, samples.PARSERS["event_stream"]
-        ),
-        Target("policy", policy, "text", 0, samples.PARSERS["policy"]),
-    ]
+    known = samples.PARSERS
+    doors = {
+        "strict_json": Door(strict, "json", 0, known["strict_json"]),
+        "sse": Door(server_sent_events, "sse", 1 + CUTS, known["sse"]),
+        "event_stream": Door(event_streams, "event_stream", 1 + CUTS, known["event_stream"]),
+        "policy": Door(policy, "text", 0, known["policy"]),
+    }
+    return [Target(name, (door,)) for name, door in doors.items()]
