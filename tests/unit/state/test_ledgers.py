@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -257,6 +259,17 @@ async def test_a_closed_ledger_is_a_state_error(ledger: LedgerStore) -> None:
         await ledger.rows("main", *EVER)
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No garbage is collected: what all tests before have left would stop every thread for as long
+    as a query takes."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
 async def test_a_long_query_holds_up_neither_the_loop_nor_the_writer(ledger: LedgerStore) -> None:
     sums = (1,) * len(MEASURES)
     bins = {f"d{number}": 1 for number in range(20)}
