@@ -60,6 +60,8 @@ class Batch(NamedTuple):
     start: Cursor
     end: Cursor
     settled: tuple[Settled, ...]
+    more: bool = False
+    """There was more than it holds when it was read."""
 
 
 class Follower(ABC):
@@ -74,6 +76,7 @@ class Follower(ABC):
         self._pace = pace
         self._batch: Batch | None = None
         self._away = False
+        self._behind = False
         self._pause = pace.first_pause
         self._saved = Cursor()
         self._stopping = asyncio.Event()
@@ -143,6 +146,7 @@ class Follower(ABC):
         """Hand on until `stop`."""
         while True:
             moved, pause = False, self._pace.tick
+            self._behind = False
             try:
                 moved = await self.step()
             except AwayError:
@@ -150,7 +154,8 @@ class Follower(ABC):
                 self._pause = min(self._pause * 2, self._pace.longest_pause)
                 if self._stopping.is_set():
                     return
-            if moved:
+            # What came meanwhile waits for the next batch: each has a price of its own.
+            if self._behind or (moved and self._stopping.is_set()):
                 continue
             if self._stopping.is_set():
                 return
@@ -178,6 +183,7 @@ class Follower(ABC):
             self._away = False
             log.warning("%s takes records again", self.name, extra={"waiting": self.waiting})
         self._pause = self._pace.first_pause
+        self._behind = batch.more
         moved = batch.end != batch.start
         if self.cursor == batch.start:  # else it was sent elsewhere meanwhile
             self.cursor = batch.end
@@ -208,14 +214,14 @@ class Follower(ABC):
             after = self._segment(segment.number + 1)
             if after is None or segment is self._spool.current:
                 return Batch(start, start, ())
-            return Batch(
-                start, msgspec.structs.replace(start, segment=after.number, offset=0, taken=0), ()
-            )
+            there = msgspec.structs.replace(start, segment=after.number, offset=0, taken=0)
+            return Batch(start, there, (), more=True)
         settled, at = await self._settled(segment, at, size)
         end = msgspec.structs.replace(
             start, segment=segment.number, offset=at, taken=taken + len(settled)
         )
-        return Batch(start, end, tuple(settled))
+        more = at < size or segment is not self._spool.current
+        return Batch(start, end, tuple(settled), more)
 
     def _segment(self, least: int) -> Segment | None:
         """The oldest from a number on."""

@@ -149,7 +149,7 @@ class Ledger:
         return self._stopping.is_set()
 
     async def _flush(self) -> None:
-        while not await self._stopped_within(self._pace.tick):
+        while not await self._stopped_within(self._pace.tell):
             await self.tail.flush()
 
     async def _keep_house(self) -> None:

@@ -14,8 +14,11 @@ LEAST_LIMIT = 64 * 1024
 class Pace:
     """Tests go faster."""
 
-    tick: float = 0.2
-    """Between two looks for something to ship: a finished request is in the store after that."""
+    tick: float = 1.0
+    """Between two looks for something to ship: a finished request is in the store after that. Each
+    batch has a price of its own, a commit and more, which many records share."""
+    tell: float = 0.2
+    """Between two calls of `publish`, for those who watch from another process."""
     sync: float = 1.0
     """Between two `fdatasync`: what the machine, not the process, loses when the power fails."""
     keep: float = 120.0

@@ -18,6 +18,7 @@ from extproc.state import Entry, LedgerStore, Row, StateError
 
 FAST = Pace(
     tick=0.005,
+    tell=0.005,
     sync=0.01,
     keep=0.0,
     keep_least=0.0,
