@@ -6,7 +6,6 @@ import contextlib
 import functools
 import http.client
 import json
-import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from click.core import ParameterSource
 
 from extproc import addresses
 from extproc.cli.shown import plain
+from extproc.spans import seconds_of
 
 ADMIN: Final = "http://127.0.0.1:9902"
 WITHIN: Final = 60.0
@@ -30,8 +30,6 @@ READ: Final = 256 * 1024
 LONGEST_LINE: Final = 4 * 1024 * 1024
 """Bytes of one line of a stream: a record with what was asked and answered is below."""
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 
 F = TypeVar("F", bound=Callable[..., Any])
 Where = Sequence[tuple[str, str]]
@@ -265,10 +263,10 @@ class Moment(click.ParamType[str]):
 
 def span_of(text: str) -> float:
     """Seconds of `90s`, `90m`, `24h`, `7d` or `2w`. Raises ValueError."""
-    found = _SPAN.fullmatch(text.strip())
+    found = seconds_of(text.strip())
     if found is None:
         raise ValueError("must be a span such as 90m, 24h or 7d")
-    return float(int(found[1]) * _UNITS[found[2]])
+    return float(found)
 
 
 class Span(click.ParamType[float]):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from extproc.accounting.rollup.views import DIMENSIONS, LABEL
+from extproc.spans import seconds_of
 from extproc.state import DAY, HOUR
 
 STEPS: Final = {"hour": HOUR, "day": DAY}
@@ -24,8 +25,6 @@ MOST_STEPS: Final = 750
 """Hours or days in one answer: a month of hours, two years of days."""
 DEFAULT_SINCE: Final = "7d"
 
-_SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
-_UNITS: Final = {"s": 1, "m": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _EPOCH: Final = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")
 """From nine digits on (1973): eight are a date without dashes, 20261123."""
 _LATEST: Final = 253_402_300_800
@@ -167,8 +166,8 @@ def moment(text: str, now: float) -> float:
     """A time in UTC epoch seconds: `7d`, `24h`, `90m` (so long before `now`; also `s` and `w`), an
     ISO date or time (UTC unless it says otherwise), or epoch seconds. Raises QuestionError."""
     text = text.strip()
-    if found := _SPAN.fullmatch(text):
-        return max(0.0, now - int(found[1]) * _UNITS[found[2]])
+    if (found := seconds_of(text)) is not None:
+        return max(0.0, now - found)
     if text == "now":
         return now
     try:
