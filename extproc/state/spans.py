@@ -51,25 +51,21 @@ def _some(*ranges: range) -> tuple[range, ...]:
 class Sum:
     """A row while it is being added up."""
 
-    __slots__ = ("bins", "sums")
+    __slots__ = ("_own", "bins", "sums")
 
     def __init__(self, sums: Sequence[int], bins: Mapping[str, int]) -> None:
         self.sums = sums
         self.bins = bins
-        """Not changed: another one takes their place."""
+        """What was given is not changed: another one takes its place."""
+        self._own: dict[str, int] | None = None
 
     def add(self, sums: Sequence[int], bins: Mapping[str, int]) -> None:
         """Add another row's."""
         self.sums = list(map(add, self.sums, sums))
         if bins:
-            self.bins = merged(self.bins, bins)
-
-
-def merged(bins: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    """Both together, name by name."""
-    found = dict(bins)
-    merge(found, more)
-    return found
+            if self._own is None:
+                self.bins = self._own = dict(self.bins)
+            merge(self._own, bins)
 
 
 def merge(bins: dict[str, int], more: Mapping[str, int]) -> None:
@@ -94,10 +90,20 @@ def bounded(cell: Cell) -> Sequence[int]:
 def by_hour(entries: Iterable[Entry]) -> dict[Place, Sum]:
     """What entries add up to, by (view, number of the hour, key)."""
     found: dict[Place, Sum] = {}
+    get = found.get
+    given: Sequence[int] = ()
+    sums: Sequence[int] = ()
     for entry in entries:
         hour = int(entry.started // HOUR)
         for cell in entry.cells:
-            _put(found, (cell.view, hour, cell.key), bounded(cell), cell.bins)
+            if cell.sums is not given:  # most often the same in every view
+                given, sums = cell.sums, bounded(cell)
+            place = (cell.view, hour, cell.key)
+            row = get(place)
+            if row is None:
+                found[place] = Sum(sums, cell.bins)
+            else:
+                row.add(sums, cell.bins)
     return found
 
 
@@ -105,16 +111,12 @@ def coarser(rows: Mapping[Place, Sum], times: int, before: int) -> dict[Place, S
     """The same by periods that are so many times as long, up to one of them."""
     found: dict[Place, Sum] = {}
     for (view, period, key), row in rows.items():
-        if period // times < before:
-            _put(found, (view, period // times, key), row.sums, row.bins)
+        if period // times >= before:
+            continue
+        place = (view, period // times, key)
+        known = found.get(place)
+        if known is None:
+            found[place] = Sum(row.sums, row.bins)
+        else:
+            known.add(row.sums, row.bins)
     return found
-
-
-def _put(
-    found: dict[Place, Sum], place: Place, sums: Sequence[int], bins: Mapping[str, int]
-) -> None:
-    row = found.get(place)
-    if row is None:
-        found[place] = Sum(sums, bins)
-    else:
-        row.add(sums, bins)

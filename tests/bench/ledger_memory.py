@@ -11,7 +11,8 @@ from tests.bench.ledger_arms import CONNECTIONS, SQLITE, arms, measure
 from tests.bench.processes import Generator, rss_mb
 
 WARM: Final = 5_000
-"""Requests before the first look."""
+"""Requests before the first look; streams among them as later, since answers in many small pieces
+take buffers of their own."""
 SLICE: Final = 10_000
 """Requests between two looks; each slice has users of its own."""
 PATIENCE: Final = 600.0
@@ -31,22 +32,20 @@ async def run(folder: Path, requests: int) -> dict[str, Any]:
         try:
             number = 0
             while done < requests + WARM:
-                wanted = WARM if not seen else min(SLICE, requests + WARM - done)
-                kind = "stream" if number % STREAMS == STREAMS - 1 else "chat"
                 users = range(number * USERS, (number + 1) * USERS)
-                each = -(-wanted // CONNECTIONS)
-                turn = await measure(arm, generator, kind, users, each=each, seconds=PATIENCE)
-                # What the simulator keeps of each request is no memory of the service's, but the
-                # machine's all the same.
-                await arm.gateway.forget()
+                turns = _turns(number, min(SLICE, requests + WARM - done))
+                for kind, wanted in turns:
+                    each = -(-wanted // CONNECTIONS)
+                    turn = await measure(arm, generator, kind, users, each=each, seconds=PATIENCE)
+                    # What the simulator keeps of each request is no memory of the service's, but
+                    # the machine's all the same.
+                    await arm.gateway.forget()
+                    done += turn.requests
+                    failed += turn.failed
                 number += 1
-                done += turn.requests
-                failed += turn.failed
                 seen.append(rss_mb(arm.gateway.service))
-                print(
-                    f"after {done} requests ({turn.rps:.0f}/s, {kind}): {seen[-1]:.1f} MB",
-                    flush=True,
-                )
+                said = f"after {done} requests ({turn.rps:.0f}/s, {turns[-1][0]})"
+                print(f"{said}: {seen[-1]:.1f} MB", flush=True)
                 if not turn.requests:
                     break
             kept = await _records(arm.gateway.admin)
@@ -63,6 +62,13 @@ async def run(folder: Path, requests: int) -> dict[str, Any]:
         "rss_failed": failed,
         "recorded": kept,
     }
+
+
+def _turns(number: int, wanted: int) -> list[tuple[str, int]]:
+    """Which requests a slice is made of, and how many."""
+    if number == 0:
+        return [("chat", WARM - WARM // STREAMS), ("stream", WARM // STREAMS)]
+    return [("stream" if number % STREAMS == STREAMS - 1 else "chat", wanted)]
 
 
 async def _records(admin: str) -> int:

@@ -29,6 +29,7 @@ WINDOW: Final = 512 * 1024
 """Bytes that are read, and handed on, at once; a single frame may be longer."""
 SLICE: Final = 64
 """Frames, or records, that are worked on before others get their turn on the event loop."""
+_NOT_SETTLED: Final = frozenset({RESERVE, FILLER})
 
 
 class AwayError(Exception):
@@ -239,11 +240,9 @@ class Follower(ABC):
                 found = scan(data, at, whole=whole, most=SLICE)
                 for gap in found.gaps:
                     self._spool.broken(segment, start + gap.at, gap.end - gap.at)
-                settled.extend(
-                    Settled(*parts(each))
-                    for each in found.frames
-                    if each.kind not in (RESERVE, FILLER)
-                )
+                settled += [
+                    Settled(*parts(each)) for each in found.frames if each.kind not in _NOT_SETTLED
+                ]
                 moved, at = found.end > at, found.end
                 await asyncio.sleep(0)
                 if found.need or not moved:

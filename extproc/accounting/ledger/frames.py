@@ -28,6 +28,7 @@ MOST_PAYLOAD: Final = 8 * 1024 * 1024
 _HEADER: Final = struct.Struct("<4sBII")
 _HEAD: Final = struct.Struct("<4sBI")
 _LENGTH: Final = struct.Struct("<I")
+_HEAD_SIZE: Final = _HEAD.size
 HEADER: Final = _HEADER.size
 """Bytes before the payload."""
 _KINDS: Final = frozenset({RESERVE, SETTLE, CONTENT, FILLER})
@@ -119,7 +120,7 @@ def _frame_at(data: bytes, at: int) -> tuple[Frame | None, int]:
     if end > len(data):
         return None, end - at
     payload = data[at + HEADER : end]
-    if crc32(payload, crc32(data[at : at + _HEAD.size])) != crc:
+    if crc32(payload, crc32(data[at : at + _HEAD_SIZE])) != crc:
         return None, 0
     return Frame(kind, end, payload), 0
 

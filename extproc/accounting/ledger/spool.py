@@ -51,11 +51,8 @@ class _Open(NamedTuple):
     payload: bytes
     segment: Segment | None
     """Where the reservation stands."""
-
-    @property
-    def head(self) -> int:
-        """Bytes kept free for its settlement."""
-        return len(self.payload) + HEADER + SETTLE_MORE
+    head: int
+    """Bytes kept free for its settlement."""
 
 
 class Spool:
@@ -164,8 +161,8 @@ class Spool:
         """Write a reservation; False if there is no room. Never raises OSError."""
         if id_ in self._open:
             return True
-        entry = _Open(payload, None)
-        if self.full or self.room < len(payload) + HEADER + entry.head:
+        size = len(payload) + HEADER
+        if self.full or self.room < 2 * size + SETTLE_MORE:
             self.unreserved += 1
             self._tell_full()
             return False
@@ -207,8 +204,9 @@ class Spool:
         return True
 
     def _keep_open(self, id_: str, payload: bytes, segment: Segment | None) -> None:
-        entry = self._open[id_] = _Open(payload, segment)
-        self._head += entry.head
+        head = len(payload) + HEADER + SETTLE_MORE
+        self._open[id_] = _Open(payload, segment, head)
+        self._head += head
         if segment is not None:
             segment.open += 1
 

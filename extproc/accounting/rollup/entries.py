@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 
+from extproc.accounting.rollup.seen import Seen
 from extproc.accounting.rollup.sketches import DURATION, TTFT, bin_of
 from extproc.accounting.rollup.views import (
     EVERY_LABEL,
@@ -35,8 +35,11 @@ MOST_TEXT: Final = 256
 """Characters of a value; the rest is cut off. As much as attribution lets through."""
 MOST_LABELS: Final = 16
 """Labels of a request; the first by name."""
-_KEYS_KEPT: Final = 2048
-"""Combinations of values whose keys are remembered; at most some 10 kB each."""
+_KEYS_KEPT: Final = 1024
+"""Combinations of values whose keys are remembered: 2 kB each, at most some 10 kB. Making them anew
+takes some ten microseconds."""
+_MAIN_KEPT: Final = 256
+"""The same for the smallest view, whose combinations are few."""
 _DAYS_KEPT: Final = 3
 """Today, yesterday around midnight, and one that a restart has found on disk."""
 
@@ -57,37 +60,51 @@ class Limits:
     names: int = 100
     """Labels' names."""
 
+    @property
+    def all(self) -> int:
+        """The most that a day can have to remember, but for the labels' names."""
+        rows = sum(self.of(view, step) for view in VIEWS for step in range(len(_FOLDED) + 1))
+        return rows + self.values * (self.names + len(_WORDS))
+
+    def of(self, view: str, step: int) -> int:
+        """Rows of a view; `step`: how much has been given up for them, from 0."""
+        most: int = getattr(self, view)
+        return max(1, most // 10) if step else most
+
 
 class Bounds:
     """Keeps the number of rows bounded, whatever clients make up.
 
     Each view has so many keys a day. What comes after them gives up what clients say most freely
     (user, feature, labels), then team and model, then everything: such values become `(other)`,
-    and every sum stays true. What was kept apart once stays so for the day. Keys are known by
-    hashes (64 bits, random per process), about 70 bytes each, and forgotten with their day.
+    and every sum stays true. What was kept apart once stays so for the day. Values and keys are
+    known by hashes, in 2 MB a day that are there from the day's first request and are given back
+    with it.
     """
 
-    __slots__ = ("_days", "_key", "_limits", "keys")
+    __slots__ = ("_days", "_limits", "_main", "keys")
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._days: OrderedDict[int, _Day] = OrderedDict()
         self.keys = functools.lru_cache(maxsize=_KEYS_KEPT)(self._keys)
         """The keys of the views for a day and the values of the full view."""
-        # Of the smaller views there are few where there are many of the full one.
-        self._key = functools.lru_cache(maxsize=_KEYS_KEPT)(self._key_of)
+        # Of the smallest view there are few where there are many of the full one.
+        self._main = functools.lru_cache(maxsize=_MAIN_KEPT)(self._main_key)
 
     def _keys(self, day: int, *values: Any) -> tuple[tuple[str, str], ...]:
         """(view, key) for each view."""
-        bounded = self._day(day).bounded(*values)
-        main, user = (
-            self._key("main", day, *_MAIN(bounded)),
-            self._key("user", day, *_USER(bounded)),
+        known = self._day(day)
+        bounded = known.bounded(*values)
+        return (
+            self._main(day, *_MAIN(bounded)),
+            _key_of("user", known, *_USER(bounded)),
+            _key_of("full", known, *bounded),
         )
-        return main, user, self._key_of("full", day, *bounded)
 
-    def _key_of(self, view: str, day: int, *values: Value) -> tuple[str, str]:
-        return view, key_of(self._day(day).admit(view, values))
+    def _main_key(self, day: int, *values: Value) -> tuple[str, str]:
+        # By the day's number: the cache must not hold on to a day that is over.
+        return _key_of("main", self._day(day), *values)
 
     def _day(self, day: int) -> _Day:
         days = self._days
@@ -109,24 +126,24 @@ _FOLDED: Final = (
     frozenset({"user", "feature", "labels", "team", "model"}),
 )
 """What is given up when a view is full, and what when that is full too."""
+_WORDS: Final = ("team", "feature", "model")
+"""Words of clients, of which so many each are kept apart; users are bounded as keys."""
 _ONLY_OTHER: Final = ((EVERY_LABEL, OTHER),)
 
 
 class _Day:
     """What has been seen in a day."""
 
-    __slots__ = ("_keys", "_limits", "_names", "_values")
+    __slots__ = ("_limits", "_names", "_seen")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._keys: dict[tuple[str, int], set[int]] = {}
-        self._values: dict[str, set[int]] = {}
+        self._seen = Seen(limits.all)
         self._names: set[str] = set()
 
     @property
     def held(self) -> int:
-        sets: Iterable[set[int]] = (*self._keys.values(), *self._values.values())
-        return sum(map(len, sets)) + len(self._names)
+        return self._seen.held + len(self._names)
 
     def bounded(  # noqa: PLR0917 - the dimensions of the full view
         self,
@@ -161,26 +178,24 @@ class _Day:
 
     def admit(self, view: str, key: tuple[Value, ...]) -> tuple[Value, ...]:
         """The key, or what is left of it when the view is full."""
-        most: int = getattr(self._limits, view)
         names = VIEWS[view]
-        if _room(self._keys.setdefault((view, 0), set()), hash(key), most):
+        if self._seen.room((view, 0), key, self._limits.of(view, 0)):
             return key
         for step, folded in enumerate(_FOLDED, 1):
             key = tuple(
                 _other(name, value) if name in folded else value
                 for name, value in zip(names, key, strict=True)
             )
-            if _room(self._keys.setdefault((view, step), set()), hash(key), max(1, most // 10)):
+            if self._seen.room((view, step), key, self._limits.of(view, step)):
                 return key
         return tuple(_other(name, OTHER) for name in names)
 
     def _word(self, name: str, value: str | None) -> str | None:
-        """A word of clients, of which there is a bounded number each; users are bounded as keys."""
+        """One of `_WORDS`."""
         return None if value is None else self._value(name, value[:MOST_TEXT])
 
     def _value(self, name: str, value: str) -> str:
-        seen = self._values.setdefault(name, set())
-        return value if _room(seen, hash(value), self._limits.values) else OTHER
+        return value if self._seen.room(name, value, self._limits.values) else OTHER
 
     def _labels(self, labels: Labels) -> Labels:
         found: dict[str, str] = {}
@@ -195,14 +210,8 @@ class _Day:
         return tuple(sorted(found.items()))
 
 
-def _room(seen: set[int], value: int, most: int) -> bool:
-    """Whether it is known or there is room for it, which it then takes."""
-    if value in seen:
-        return True
-    if len(seen) >= most:
-        return False
-    seen.add(value)
-    return True
+def _key_of(view: str, day: _Day, *values: Value) -> tuple[str, str]:
+    return view, key_of(day.admit(view, values))
 
 
 def _other(name: str, value: Value) -> Value:

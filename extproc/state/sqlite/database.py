@@ -69,6 +69,9 @@ class Database:
         self._age = 0
         self.corrupted = 0
         """How often a file was moved aside since the start."""
+        self.undone = 0
+        """Transactions that were begun and not committed, the one that runs included: it has the
+        number of the one before if that was committed. For the writer's thread."""
 
     async def write(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Run `work` in one transaction: all of it happens or nothing. Raises StateError, and
@@ -120,8 +123,11 @@ class Database:
 
     def _committed(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         connection = self._opened()
+        self.undone += 1
         with _said(self._path), _transaction(connection):
-            return work(connection)
+            answer = work(connection)
+        self.undone -= 1
+        return answer
 
     def _opened(self) -> sqlite3.Connection:
         if self._writer is not None:

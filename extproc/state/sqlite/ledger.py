@@ -13,6 +13,8 @@ from extproc.state import DAY, HOUR, Entry, Row, StateError
 from extproc.state.spans import DAYS_A_WEEK, HOURS_A_DAY, Parts, parts, total
 from extproc.state.sqlite import rollups
 from extproc.state.sqlite.database import Database, Schema
+from extproc.state.sqlite.names import Names
+from extproc.state.sqlite.statements import insert
 
 BATCH: Final = 500
 """Records read at a time."""
@@ -45,6 +47,7 @@ class SqliteLedger:
 
     def __init__(self, folder: Path) -> None:
         self._base = Database(folder / "ledger.db", SCHEMA)
+        self._names = Names()
 
     @property
     def corrupted(self) -> int:
@@ -55,7 +58,10 @@ class SqliteLedger:
         """See `LedgerStore`."""
         if not entries:
             return 0
-        taken, over = await self._base.write(lambda writer: _write(writer, entries))
+        base = self._base
+        taken, over = await base.write(
+            lambda writer: _write(writer, entries, self._names, base.undone)
+        )
         if over:
             # A day is over. What is written is written; if this fails, the next write does it.
             with contextlib.suppress(StateError):
@@ -168,22 +174,38 @@ def _span(
     return parts(max(since, kept * DAY), until, closed=closed, weeks=weeks)
 
 
-def _write(writer: sqlite3.Connection, entries: Sequence[Entry]) -> tuple[int, bool]:
-    """How many were new, and whether there are days to be closed."""
-    wanted = {entry.id: entry for entry in reversed(entries)}
-    known = rollups.among(writer, "SELECT id FROM records WHERE id", list(wanted))
-    for (record_id,) in list(known):
-        del wanted[record_id]
-    new = list(reversed(wanted.values()))
-    writer.executemany(
-        "INSERT INTO records (id, started, record) VALUES (?, ?, ?)",
-        [(entry.id, entry.started, entry.record) for entry in new],
+def _new(writer: sqlite3.Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Write records whose id is new; returns their entries."""
+    (last,) = writer.execute("SELECT ifnull(max(number), 0) FROM records").fetchone()
+    before = writer.total_changes
+    insert(
+        writer,
+        "INSERT INTO records (id, started, record)",
+        [(entry.id, entry.started, entry.record) for entry in entries],
+        "ON CONFLICT (id) DO NOTHING",
     )
+    if writer.total_changes - before == len(entries):
+        return entries
+    # Some were there: new are those with a number of their own, the first of each id.
+    found = writer.execute("SELECT id FROM records WHERE number > ?", (last,))
+    new = {record_id for (record_id,) in found}
+    first = {entry.id: entry for entry in reversed(entries) if entry.id in new}
+    return list(reversed(first.values()))
+
+
+def _write(
+    writer: sqlite3.Connection, entries: Sequence[Entry], names: Names, undone: int
+) -> tuple[int, bool]:
+    """How many were new, and whether there are days to be closed."""
+    names.begin(writer, undone)
+    new = _new(writer, entries)
     writer.executemany(
         "INSERT INTO contents SELECT number, ? FROM records WHERE id = ?",
         [(entry.content, entry.id) for entry in new if entry.content is not None],
     )
-    return len(new), rollups.add(writer, new)
+    over = rollups.add(writer, new, names)
+    names.end(writer, undone)
+    return len(new), over
 
 
 def _prune_records(writer: sqlite3.Connection, before: float) -> int:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -30,11 +30,11 @@ from extproc.state.spans import (
     coarser,
     merge,
 )
+from extproc.state.sqlite.names import Names
+from extproc.state.sqlite.statements import among, insert
 
 TABLES: Final = ("hours", "days", "weeks")
 SECONDS: Final = {"hours": HOUR, "days": DAY}
-AMONG: Final = 500
-"""Values in one statement; SQLite takes 32,766."""
 _PLACE: Final = "view TEXT NOT NULL, period INTEGER NOT NULL, key_id INTEGER NOT NULL"
 _PRIMARY: Final = "PRIMARY KEY (view, period, key_id)) WITHOUT ROWID"
 _COLUMNS: Final = ", ".join(MEASURES)
@@ -58,11 +58,9 @@ STATEMENTS: Final = (
     "INSERT INTO bounds VALUES ('closed', 0), ('kept', 0)",
 )
 
-_UPSERT: Final = {
-    table: f"INSERT INTO {table} VALUES (?, ?, ?{', ?' * len(MEASURES)}) ON CONFLICT DO UPDATE SET "  # noqa: S608
-    + ", ".join(f"{measure} = {measure} + excluded.{measure}" for measure in MEASURES)
-    for table in TABLES
-}
+_ADD: Final = "ON CONFLICT DO UPDATE SET " + ", ".join(
+    f"{measure} = {measure} + excluded.{measure}" for measure in MEASURES
+)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, int]).decode
 
@@ -80,12 +78,15 @@ def move_bound(writer: sqlite3.Connection, name: str, day: int) -> int:
     ).rowcount
 
 
-def add(writer: sqlite3.Connection, entries: Sequence[Entry]) -> bool:
+def add(writer: sqlite3.Connection, entries: Sequence[Entry], names: Names) -> bool:
     """Add entries' cells, in the caller's transaction. True if there are days to be closed."""
     hours = by_hour(entries)
     closed = bound(writer, "closed")
     late = coarser(hours, HOURS_A_DAY, closed)
-    numbers = _numbers(writer, hours)
+    last: dict[str, int] = {}
+    for _, hour, key in hours:
+        last[key] = max(hour // HOURS_A_DAY, last.get(key, 0))
+    numbers = names.numbers(writer, last)
     for table, found in (
         ("hours", hours),
         ("days", late),
@@ -93,9 +94,11 @@ def add(writer: sqlite3.Connection, entries: Sequence[Entry]) -> bool:
     ):
         if not found:
             continue
-        writer.executemany(
-            _UPSERT[table],
+        insert(
+            writer,
+            f"INSERT INTO {table}",
             [(view, period, numbers[key], *row.sums) for (view, period, key), row in found.items()],
+            _ADD,
         )
         _add_bins(writer, f"{table}_bins", found, numbers)
     return any(hour // HOURS_A_DAY > closed for _, hour, _ in hours)
@@ -232,35 +235,6 @@ def _views(reader: sqlite3.Connection, table: str) -> list[str]:
         found.append(view)
 
 
-def _numbers(writer: sqlite3.Connection, hours: Mapping[Place, Sum]) -> dict[str, int]:
-    """The keys' numbers, new ones for those that have none."""
-    last: dict[str, int] = {}
-    for _, hour, key in hours:
-        last[key] = max(hour // HOURS_A_DAY, last.get(key, 0))
-    numbers: dict[str, int] = {}
-    select = "SELECT key, id, last FROM names WHERE key"
-    for key, number, day in list(among(writer, select, list(last))):
-        numbers[key] = number
-        if last[key] > day:
-            writer.execute("UPDATE names SET last = ? WHERE id = ?", (last[key], number))
-    new = [key for key in last if key not in numbers]
-    writer.executemany("INSERT INTO names (key, last) VALUES (?, ?)", [(k, last[k]) for k in new])
-    numbers.update((key, number) for key, number, _ in among(writer, select, new))
-    return numbers
-
-
-def among(
-    connection: sqlite3.Connection, select: str, values: Sequence[str | int], *before: str | int
-) -> Iterator[tuple[Any, ...]]:
-    """Rows of a statement that ends in a column's name, where that is one of the values. `before`:
-    what the statement itself asks for."""
-    for at in range(0, len(values), AMONG):
-        some = values[at : at + AMONG]
-        yield from connection.execute(
-            f"{select} IN ({', '.join('?' * len(some))})", (*before, *some)
-        )
-
-
 def _add_bins(
     writer: sqlite3.Connection,
     table: str,
@@ -279,4 +253,4 @@ def _add_bins(
             merge(bins, rows[number])
             rows[number] = bins
         changed += [(view, period, number, _encode(bins)) for number, bins in rows.items()]
-    writer.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", changed)  # noqa: S608
+    insert(writer, f"INSERT OR REPLACE INTO {table}", changed)

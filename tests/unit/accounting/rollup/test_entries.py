@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -145,6 +147,40 @@ def test_memory_is_given_back_when_the_day_is_over() -> None:
     for number in range(100):
         entry_of(_said(user=f"u{number}"), None, one_day)
     assert bounds.held == 3 * one_day.held
+
+
+def test_days_that_are_over_leave_nothing_behind() -> None:
+    def days(bounds: Bounds, count: int) -> None:
+        for day in range(count):
+            entry_of(_record(started=float(START + day * DAY)), None, bounds)
+
+    bounds = Bounds()
+    days(bounds, 3)
+    tracemalloc.start()
+    try:
+        days(bounds, 13)
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Those of the first three days were not traced: what is here are the tables of three others.
+    assert taken < 3 * 2_200_000
+
+
+def test_new_users_take_no_memory_once_the_caches_are_full() -> None:
+    bounds = Bounds()
+
+    def ask(users: range) -> int:
+        for number in users:
+            entry_of(_said(user=f"user-{number:06}", feature=f"f{number % 20}"), None, bounds)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        first, last = ask(range(2_000)), ask(range(2_000, 10_000))
+    finally:
+        tracemalloc.stop()
+    assert last - first < 50_000
 
 
 def test_a_new_day_has_room_again() -> None:
