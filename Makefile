@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 STUBS  := extproc/pb/.made
 
-.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-peers protos lock clean docs
+.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-peers protos lock clean docs
 
 run: $(STUBS)
 	@exec $(BIN)/tollgate run
@@ -46,6 +46,9 @@ bench-dialects: $(STUBS)
 
 bench-ledger: $(STUBS)
 	$(BIN)/python -m tests.bench.ledger
+
+bench-limits: $(STUBS)
+	$(BIN)/python -m tests.bench.limits
 
 # The peers that bench-overhead compares with, each in a folder of its own. Pinned, wheels only,
 # no install scripts: litellm 1.82.7 and 1.82.8 were published by thieves of keys.

@@ -85,6 +85,8 @@ class ClientError(Exception):
     retry_after: float | None = None
     allow: str = ""
     """With 405: the method to use."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """More headers that go with it: how the limits stand."""
 
     def openai(self) -> bytes:
         """The body in OpenAI's shape."""
@@ -110,6 +112,7 @@ class ClientError(Exception):
             found.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
         if self.allow:
             found.append(("allow", self.allow))  # RFC 9110, 15.5.6: a 405 must say
+        found += self.fields
         return found
 
 

@@ -24,6 +24,9 @@ PRIORITY: Final = "x-tollgate-priority"
 KEY: Final = "x-tollgate-key"
 """The gateway's key, where `authorization` and its like carry the caller's own provider key, or
 another token."""
+DEADLINE: Final = "x-tollgate-deadline"
+"""How long the client is ready to wait in the queue: `2.5`, `2.5s`, `500ms`, `1m`, or the moment,
+as epoch seconds or in RFC 3339."""
 LABEL_PREFIX: Final = "x-tollgate-label-"
 PORTKEY_METADATA: Final = "x-portkey-metadata"
 HELICONE_PROPERTY_PREFIX: Final = "helicone-property-"
@@ -39,6 +42,14 @@ CACHE: Final = "x-tollgate-cache"
 COST: Final = "x-tollgate-cost"
 WARNING: Final = "x-tollgate-warning"
 RETRY_AFTER: Final = "retry-after"
+RATE_LIMIT: Final = "x-ratelimit-"
+"""With `limit-`, `remaining-` and `reset-` before `requests` and `tokens`, as OpenAI has it."""
+BUDGET: Final = "x-tollgate-budget"
+"""Share of each budget that is spent: `team-month=0.83, session=0.10`."""
+QUEUE_POSITION: Final = "x-tollgate-queue-position"
+"""How many were waiting when the request began to wait, itself included."""
+QUEUE_WAIT: Final = "x-tollgate-queue-wait"
+"""Seconds that it waited."""
 
 # Between the filters of one request.
 INTERNAL: Final = "x-tollgate-i-"
@@ -58,6 +69,13 @@ I_READY: Final = "x-tollgate-i-ready"
 Envoy takes the inner route on which the filter does not get it."""
 I_CREDENTIAL: Final = "x-tollgate-i-credential"
 """The caller's own provider key, where the route passes it through."""
+I_LEASE: Final = "x-tollgate-i-lease"
+"""`OWNER;INPUT;OUTPUT;TARGET`: the process that settles the request, its estimated tokens, and the
+target at which room is leased for it, if any, or `*` where the route only observes. Absent: no
+target of the chain has ceilings."""
+I_CAP: Final = "x-tollgate-i-cap"
+"""`1` when the most tokens of an answer that the body names are what is reserved: no level may ask
+for more."""
 NO_KEY: Final = "-"
 """What stands in it where a request should bring a key and brings none: Envoy adds it, so that no
 level ever takes the gateway's own key instead."""
@@ -94,7 +112,7 @@ ACCOUNT: Final = (
 TARGET_READS: Final = (
     *(":status", "content-type", "content-length", "retry-after", "retry-after-ms"),
     *("x-tollgate-*", "x-sim-*", "x-portkey-*", "helicone-*"),
-    *("x-ratelimit-*", "anthropic-*", "openai-*", "x-amzn-*"),
+    *("x-ratelimit-*", "anthropic-*", "openai-*", "x-amzn-*", "x-trial-endpoint-call-*"),
     *ACCOUNT,
 )
 

@@ -37,6 +37,22 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     batch_output: str | None = None
 
 
+class Ceilings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a provider takes of us in a minute, or at once. None: it does not say. 1 or more."""
+
+    rpm: int | None = None
+    """Requests a minute."""
+    tpm: int | None = None
+    """Tokens a minute, input and output."""
+    itpm: int | None = None
+    """Input tokens a minute."""
+    otpm: int | None = None
+    """Output tokens a minute."""
+    concurrent: int | None = None
+    high_water: float = 0.9
+    """Share (0 to 1] from which on other levels are preferred, as long as one has room."""
+
+
 class TargetPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model at one provider. Stands in the inner route's metadata (with `target`) and, for
     what the gateway filter decides beforehand, in the virtual host's (`targets: {name: …}`)."""
@@ -77,6 +93,10 @@ class TargetPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """None: what the catalogue says of the model."""
     simulator: bool = False
     """The provider is the simulator: `x-sim-script` passes through."""
+    ceilings: Ceilings | None = None
+    """Of this target alone."""
+    provider_ceilings: Ceilings | None = None
+    """Of the provider's key, which all targets of the provider share."""
     key_header: Literal["authorization", "x-api-key", "api-key", "x-goog-api-key"] | None = None
     """The header in which the provider takes a caller's own key; `authorization` as a bearer
     token. None: it takes none (requests are signed, or carry a token that expires)."""
@@ -153,14 +173,40 @@ def identity_policy(field: IdentityField) -> IdentityPolicy:
     return OPEN if field == "open" else KEYS
 
 
+class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where requests wait for which no permitted level has room, one queue for the gateway."""
+
+    classes: tuple[str, ...] = ("high", "normal", "low")
+    """Priority classes, the first is served first."""
+    default: str = "normal"
+    """The class of who says nothing."""
+    between: Literal["strict", "weighted"] = "strict"
+    """strict: as long as a higher class waits, no lower one is served."""
+    weights: dict[str, int] = {}
+    """weighted: turns of each class; 1 for those not named."""
+    ttl: float = 10.0
+    """Seconds that a request waits at most; 0: none waits."""
+    depth: int = 1000
+    """Requests that wait at most, of all classes together. When it is full, one of a higher class
+    takes the place of the youngest of the lowest."""
+    class_depth: int | dict[str, int] = 1000
+    tenant_depth: int = 500
+    feature_depth: int = 250
+
+
 class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all routes share. Stands in the virtual host's metadata."""
 
     identity: IdentityField = "keys"
     chains: dict[str, list[Level]] = {}
     targets: dict[str, TargetPolicy] = {}
-    tiers: tuple[str, ...] = ()
-    """Names of the tiers that a caller may be of. Empty: any."""
+    tiers: dict[str, dict[str, Any]] = {}
+    """Tiers that a caller may be of, each with its limits, for the limits room. Empty: any."""
+    limits: dict[str, Any] = {}
+    """Limits on every route, for the limits room."""
+    timezone: str = "UTC"
+    """Whose days, weeks and months windows keep to, where a limit names no other."""
+    queue: QueuePolicy = QueuePolicy()
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -189,6 +235,13 @@ class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """`content`: the ledger keeps what was asked and answered too."""
     ledger: Literal["best_effort", "required"] = "best_effort"
     """`required`: a request that cannot be recorded is not served (503)."""
+    limits: dict[str, Any] = {}
+    """Limits on this route, for the limits room."""
+    priority: str | None = None
+    """The priority class of requests that say nothing of it. None: the queue's default."""
+    ttl: float | None = None
+    """Seconds that requests wait in the queue at most; 0: they never wait. None: as the queue
+    says."""
 
 
 # --- from Envoy's text --------------------------------------------------------------------

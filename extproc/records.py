@@ -177,6 +177,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     route share. Keyed, so that nobody can guess a prompt by it."""
     observed: tuple[Observation, ...] = ()
     """On routes that observe: what would have been done."""
+    queued: float | None = None
+    """Seconds it waited in the queue; None: it did not."""
 
 
 class Content(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from extproc.filters.target import Rooms as TargetRooms
 from extproc.filters.target import TargetFilter
 from extproc.headers import FILTER, HEALTH_GATEWAY, HEALTH_TARGET
 from extproc.identity import Identify
+from extproc.limiting import Limiting
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing import Routes
 from extproc.state import Notes, StateError
@@ -96,6 +97,7 @@ class Worker:
         self.ledger = stores.worker_ledger(settings.slot, settings.slots)
         if self.ledger is not None:
             self.telemetry.watch_ledger(self._figures)
+        self.limiting = Limiting(settings.keeping, self.telemetry.limits, settings.slots)
         self.notes: Notes = _notes(settings.keeping.redis)
         self.draining = False
         self._live = 0
@@ -113,12 +115,15 @@ class Worker:
             self.telemetry,
             Identify(stores.keyring),
             self.ledger or NoLedger(),
+            self.limiting.gate,
             large,
             stores.secret.derive("fingerprint of requests"),
         )
         self._filters: dict[str, Filter] = {
             "gateway": GatewayFilter(gateway),
-            "target": TargetFilter(TargetRooms(known, spoken, self.notes, self.telemetry, large)),
+            "target": TargetFilter(
+                TargetRooms(known, spoken, self.notes, self.telemetry, large, self.limiting.gate)
+            ),
         }
 
     async def process(self, _: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -229,6 +234,7 @@ class Running:
             await close()
         if worker.ledger is not None:
             await worker.ledger.stop()
+        await worker.limiting.stop()
         await worker.stores.close()
         await worker.notes.close()
         log.info("stopped")
@@ -245,6 +251,7 @@ async def start(settings: Settings) -> Running:
     admin = stores.admin(worker.ledger)
     if worker.ledger is not None:
         await worker.ledger.start()
+    await worker.limiting.start()
     server = grpc.aio.server(options=OPTIONS)
     checks = health.HealthServicer()
     await _say(

@@ -18,6 +18,7 @@ import aiohttp
 from extproc import addresses
 from extproc.accounting.ledger.sinks import TOKEN as SINK_TOKEN
 from extproc.admin.guard import VARIABLE as ADMIN_TOKEN
+from extproc.alerts import TOKEN as ALERT_TOKEN
 from extproc.config import (
     Gateway,
     RenderOptions,
@@ -38,7 +39,7 @@ READY_WITHIN: Final = 60.0
 """Seconds that all parts together get: a cold machine reads Envoy's 150 MB from disk first."""
 STOP_WITHIN: Final = 10.0
 """Seconds that a process gets after SIGTERM, beyond its own drain time."""
-SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN)
+SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN, ALERT_TOKEN)
 PLACEHOLDER_KEY: Final = "simulated"
 """What Envoy sends to the simulator where a real provider would get the key."""
 

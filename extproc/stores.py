@@ -10,11 +10,12 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,6 +24,8 @@ from extproc.accounting.rollup import Bounds, entry_of
 from extproc.admin.capabilities import Admin
 from extproc.admin.guard import token_of
 from extproc.identity import Keyring, KeySecret, load_secret
+from extproc.identity.record import FieldError
+from extproc.limits.rules import RuleError, check_own
 from extproc.state import KeyStore, LedgerStore, StateError
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     """Of all workers together: what waits on disk while the store is away."""
     sink_file: str | None = None
     sink_url: str | None = None
+    alert_url: str | None = None
+    """Webhook that hears of limits nearly used and of runaways."""
     tiers: tuple[str, ...] = ()
     """Tiers that keys may have. Empty: any."""
 
@@ -124,8 +129,16 @@ def open_stores(keeping: Keeping) -> Stores:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret = load_secret(os.environ, folder)
     keys, ledger, shared = _embedded(folder) if keeping.redis is None else _shared(keeping)
-    keyring = Keyring(keys, secret, tiers=keeping.tiers)
+    keyring = Keyring(keys, secret, tiers=keeping.tiers, check_limits=check_limits)
     return Stores(keeping, secret, keys, keyring, ledger if keeping.ledger else None, shared)
+
+
+def check_limits(limits: Mapping[str, Any]) -> None:
+    """Check a key's own limits. Raises FieldError."""
+    try:
+        check_own(limits)
+    except RuleError as error:
+        raise FieldError(str(error.below(("limits",)))) from None
 
 
 def _embedded(folder: Path) -> tuple[KeyStore, LedgerStore, None]:

@@ -7,6 +7,7 @@ are serialised once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ from extproc.filters.exchange import (
     ResponseHead,
     Trailers,
     UnexpectedEventError,
+    Wait,
     advance,
 )
 from extproc.headers import NAMESPACE, OVERRIDE_NAMESPACE, OVERRIDE_TYPE
@@ -242,6 +244,13 @@ def answer_reply(action: Answer) -> bytes:
     return reply.SerializeToString()
 
 
+def wait_reply(action: Wait) -> bytes:
+    """The reply that only asks for time: Envoy takes one a message, up to its own maximum."""
+    reply = pb.ProcessingResponse()
+    reply.override_message_timeout.FromNanoseconds(int(action.seconds * 1e9))
+    return reply.SerializeToString()
+
+
 def emit_replies(action: Emit) -> list[bytes]:
     """The full-duplex replies that carry `data`, in pieces that Envoy takes."""
     pieces = [
@@ -262,6 +271,10 @@ def emit_replies(action: Emit) -> list[bytes]:
 # --- the stream ---------------------------------------------------------------------------
 
 
+async def _read(context: Context) -> object:
+    return await context.read()
+
+
 class Stream:
     """Carries one handler's exchange over one gRPC stream."""
 
@@ -273,6 +286,7 @@ class Stream:
         "_loop",
         "_over",
         "_rang",
+        "_reading",
         "_ringing",
         "_timer",
         "_waiting",
@@ -285,6 +299,7 @@ class Stream:
         self._waiting: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._ringing: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[object] | None = None
         self._busy = False
         self._duplex = False
         self._rang = False
@@ -302,13 +317,16 @@ class Stream:
                 self._timer.cancel()
             if self._ringing is not None and not self._ringing.done():
                 self._ringing.cancel()
+            if self._reading is not None:
+                self._reading.cancel()
             await self._handler.gone()
 
     async def _serve(self) -> None:
         read, handler, waiting = self._context.read, self._handler, self._waiting
         phase = Phase.START
         while True:
-            message = await read()
+            message = await read() if self._reading is None else await self._reading
+            self._reading = None
             if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # not in the stubs
                 return
             if self._ringing is not None:
@@ -352,6 +370,26 @@ class Stream:
             self._over = True
         elif isinstance(action, Leave):
             self._over = True
+        else:
+            await self._wait(action)
+
+    async def _wait(self, action: Wait) -> None:
+        """Hold the message. What Envoy says meanwhile means that nobody waits for it any more: the
+        client has left, or Envoy has answered itself."""
+        await self._context.write(wait_reply(action))
+        turn = asyncio.ensure_future(action.then())
+        self._reading = self._loop.create_task(_read(self._context))
+        try:
+            await asyncio.wait({turn, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not turn.done():
+                turn.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await turn
+        if turn.cancelled():
+            self._waiting.clear()
+        else:
+            await self._send(turn.result())
 
     # The alarm moves with every chunk; the timer is re-armed only when it fires too early.
 

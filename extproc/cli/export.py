@@ -58,6 +58,7 @@ COLUMNS: Final = (
     Column("started", "time", _same("started")),
     Column("duration", "float", _same("duration")),
     Column("ttft", "float", _same("ttft")),
+    Column("queued", "float", _same("queued")),
     Column("admission", "float", _same("admission")),
     Column("upstream", "float", _same("upstream")),
     Column("kind", "text", _same("kind")),

@@ -63,7 +63,8 @@ def keys() -> None:
 @click.option("--expires", metavar="SPAN|DATE",
               help="30d from now, or 2027-01-01. None: never.")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, type=Pair(),
-              help="A limit of its own: input_tokens=100000/h; may be repeated.")  # fmt: skip
+              help="A limit of its own: input_tokens=100000/h, priority=low; may be "
+                   "repeated.")  # fmt: skip
 @click.option("--label", "labels", multiple=True, type=Pair(),
               help="On each of its requests; may be repeated.")  # fmt: skip
 @click.option("--may-set", multiple=True, metavar="FIELD",
@@ -92,7 +93,7 @@ def create(
     body: dict[str, Any] = {name: value for name, value in who.items() if value is not None}
     lists = {"models": list(models), "routes": list(routes)}
     body |= {name: values for name, values in lists.items() if values}
-    body |= _map("limits", limits) | _map("labels", labels) | _expiry(expires)
+    body |= _limits(limits) | _map("labels", labels) | _expiry(expires)
     if may_set or nothing_set:
         body["may_set"] = list(may_set)
     _hand_out(client.post("/keys", body, holds=MADE), as_json=as_json)
@@ -234,6 +235,15 @@ def _map(name: str, given: Sequence[tuple[str, str]]) -> dict[str, dict[str, str
     if len(found) != len(given):
         raise click.UsageError(f"--{name.removesuffix('s')} names something twice")
     return {name: found} if found else {}
+
+
+def _limits(given: Sequence[tuple[str, str]]) -> dict[str, dict[str, str | list[str]]]:
+    """A measure that is named twice has two limits."""
+    found: dict[str, list[str]] = {}
+    for name, value in given:
+        found.setdefault(name, []).append(value)
+    limits = {name: one[0] if len(one) == 1 else one for name, one in found.items()}
+    return {"limits": limits} if limits else {}
 
 
 def _expiry(expires: str | None) -> dict[str, float | str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import uvloop
 
 from extproc import addresses
 from extproc.accounting.ledger import LedgerError
+from extproc.alerts import alerts
 from extproc.cli.asking import SPAN
 from extproc.identity import SecretError
 from extproc.server import Settings
@@ -44,6 +46,9 @@ ADMIN = "127.0.0.1:9902"
 @click.option("--sink-url", default=None, metavar="URL",
               help="POST every record there, as lines of JSON; the bearer token is in "
                    "TOLLGATE_SINK_TOKEN.")  # fmt: skip
+@click.option("--alert-url", default=None, metavar="URL",
+              help="POST there, as JSON, when 80 % or 95 % of a limit is used and when a key's "
+                   "spending runs away; the bearer token is in TOLLGATE_ALERT_TOKEN.")  # fmt: skip
 @click.option("--tier", "tiers", multiple=True, metavar="NAME",
               help="A tier that keys may have; repeat it. Without any: every name.")  # fmt: skip
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0),
@@ -63,6 +68,7 @@ def serve(
     spool_limit: int,
     sink_file: str | None,
     sink_url: str | None,
+    alert_url: str | None,
     tiers: tuple[str, ...],
     drain_timeout: float,
     log_level: str,
@@ -80,6 +86,7 @@ def serve(
         spool_limit=spool_limit << 20,
         sink_file=sink_file,
         sink_url=sink_url,
+        alert_url=alert_url,
         tiers=tiers,
     )
     try:
@@ -96,6 +103,7 @@ def serve(
             for slot, address in enumerate(addresses.of_workers(listen, workers))
         ]
         addresses.of_workers(admin, 1)
+        alerts(alert_url, os.environ)  # wrong ones are told before anything runs
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     logs.configure(log_level)

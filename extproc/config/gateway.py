@@ -1,4 +1,4 @@
-"""gateway.yaml, typed: providers, targets, chains, routes.
+"""gateway.yaml, typed: providers, targets, chains, routes, limits.
 
 Durations are seconds, read from `10s`, `500ms`, `2m` or a plain number; sizes are bytes, read
 from `32MiB` or a plain number.
@@ -7,11 +7,20 @@ from `32MiB` or a plain number.
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from extproc.policy import DialectName, HeaderIdentity, Level, MtlsIdentity, Price, Whose
+from extproc.policy import (
+    Ceilings,
+    DialectName,
+    HeaderIdentity,
+    Level,
+    MtlsIdentity,
+    Price,
+    QueuePolicy,
+    Whose,
+)
 
 KeyHeader = Literal["authorization", "api-key", "x-api-key", "x-goog-api-key"]
 
@@ -22,6 +31,12 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 class Seconds(float):
     """A duration. Read from `10s`, `500ms`, `2m`, `1h` or a number of seconds."""
+
+    __slots__ = ()
+
+
+class Wait(float):
+    """A duration that may be none: as `Seconds`, or 0."""
 
     __slots__ = ()
 
@@ -85,6 +100,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     meets a closing connection fails. Load balancers in front of providers close after 60 s."""
     ca_file: str | None = None
     """Certificates to trust for `https`. None: the system's."""
+    limits: Ceilings | None = None
+    """What it takes of the key, from all its targets together."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,6 +120,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     context_window: int | None = None
     output_cap: int | None = None
     simulator: bool = False
+    limits: Ceilings | None = None
+    """What the provider takes for this model alone."""
 
 
 class Jwt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -164,6 +183,12 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """`caller`: the provider gets the key that the client sends, and none of ours."""
     record: Literal["figures", "content"] = "figures"
     ledger: Literal["best_effort", "required"] = "best_effort"
+    limits: dict[str, Any] = {}
+    """Whose → of what → how much; beside those of the whole gateway."""
+    priority: str | None = None
+    """The priority class of requests that say none. None: the queue's default."""
+    ttl: Wait | None = None
+    """How long requests wait in the queue at most. None: as the queue says."""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -194,6 +219,23 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """None: plain HTTP."""
 
 
+_QUEUE: Final = QueuePolicy()
+
+
+class Queue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where requests wait; see `QueuePolicy`."""
+
+    classes: tuple[str, ...] = _QUEUE.classes
+    default: str = _QUEUE.default
+    between: Literal["strict", "weighted"] = "strict"
+    weights: dict[str, int] = {}
+    ttl: Wait = Wait(_QUEUE.ttl)
+    depth: int = _QUEUE.depth
+    class_depth: int | dict[str, int] = _QUEUE.class_depth
+    tenant_depth: int = _QUEUE.tenant_depth
+    feature_depth: int = _QUEUE.feature_depth
+
+
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of gateway.yaml."""
 
@@ -202,6 +244,11 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     chains: dict[str, list[Level]]
     routes: list[Route]
     identity: Identified = "keys"
-    tiers: dict[str, dict[str, str]] = {}
-    """Tiers that callers may be of, with limits as text. Empty: any tier."""
+    tiers: dict[str, dict[str, Any]] = {}
+    """Tiers that callers may be of, with their limits. Empty: any tier."""
+    limits: dict[str, Any] = {}
+    """Whose → of what → how much, on every route."""
+    timezone: str = "UTC"
+    """Whose days, weeks and months limits keep to that name no other."""
+    queue: Queue = Queue()
     envoy: Listen = Listen()

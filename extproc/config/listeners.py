@@ -66,11 +66,16 @@ def all_listeners(
 
 
 def longest_walk(gateway: Gateway, scale: float) -> float:
-    """Seconds that a request may be silent at the edge: every target tried in turn, none of
-    them answering; or one stream's longest pause."""
+    """Seconds that a request may be silent at the edge: its turn awaited and then every target
+    tried, none of them answering; or one stream's longest pause."""
     walk = sum(one.timeout for one in gateway.targets.values()) * scale
     stall = max(one.stall for one in gateway.targets.values()) * scale
-    return max(_IDLE, max(walk, stall) + 6 * _MARGIN)
+    return max(_IDLE, max(longest_wait(gateway) + walk, stall) + 6 * _MARGIN)
+
+
+def longest_wait(gateway: Gateway) -> float:
+    """Seconds that a request may wait for its turn."""
+    return max(gateway.queue.ttl if one.ttl is None else one.ttl for one in gateway.routes)
 
 
 def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
@@ -280,7 +285,9 @@ def _gateway_filter(gateway: Gateway) -> Node:
             "grpc_service": _service(GATEWAY_SERVICE, "gateway"),
             "status_on_error": {"code": "ServiceUnavailable"},
             "message_timeout": duration(_GATEWAY_TIMEOUT),
-            "max_message_timeout": duration(_GATEWAY_MAX_TIMEOUT),
+            "max_message_timeout": duration(
+                max(_GATEWAY_MAX_TIMEOUT, longest_wait(gateway) + 6 * _MARGIN)
+            ),
             "allow_mode_override": True,
             "processing_mode": {
                 "request_header_mode": "SEND",

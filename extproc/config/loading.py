@@ -15,6 +15,7 @@ from extproc.config import source, typed
 from extproc.config.callers import unfit
 from extproc.config.findings import ConfigError, Path, Severity, suggest
 from extproc.config.gateway import NAME, Gateway, Identified, Identity, Provider, Target
+from extproc.config.limits import mistakes as limit_mistakes
 from extproc.config.proofs import gateway_mistakes, tier_mistakes, tls_mistakes
 from extproc.config.providers import Mistake, completed, mistakes, target_mistakes
 from extproc.config.source import Document
@@ -66,8 +67,6 @@ class _Short:
     def prepare(self) -> None:
         if self._document.data is None:
             self._document.data = {}
-        for name, limits in self._section("tiers").items():
-            self._as_text(("tiers", name), limits)
         for levels in self._values("chains"):
             if isinstance(levels, list):
                 levels[:] = [{one: 1} if isinstance(one, str) else one for one in levels]
@@ -107,6 +106,7 @@ class _Names:
         self._chains()
         self._routes()
         self._identity()
+        self._mistakes((), limit_mistakes(self._gateway))
         self._envoy()
 
     def _error(self, path: Path, message: str, rule: str) -> None:

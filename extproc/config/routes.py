@@ -16,6 +16,7 @@ from extproc.config.credentials import (
 )
 from extproc.config.gateway import Gateway, Route, Target
 from extproc.config.identity import identities, policy_of, token_headers, trusted_headers
+from extproc.config.limits import queue_policy
 from extproc.config.loading import provider_of
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, typed
@@ -28,7 +29,7 @@ from extproc.headers import (
     NO_KEY,
     OVERRIDE_NAMESPACE,
 )
-from extproc.policy import HostPolicy, RoutePolicy, TargetPolicy
+from extproc.policy import Ceilings, HostPolicy, QueuePolicy, RoutePolicy, TargetPolicy
 
 GATEWAY_TABLE = "gateway"
 PRIORITY_GROUP = "envoy.router.cluster_specifier_plugin.priority_group"
@@ -59,6 +60,10 @@ _READY = ("openai", "azure", "anthropic")
 """Dialects that a client may speak as well: a request of theirs may need a new model only."""
 _RETRY_GRACE = 1.0
 """Seconds by which a level's own timer comes before Envoy's when Envoy would try again."""
+_AS_WRITTEN = ("tiers", "limits")
+_UTC = HostPolicy().timezone
+_BRIEF = (QueuePolicy, Ceilings)
+"""Policies of which only what was said is rendered."""
 OUTER_EXTRA = 4 << 10
 """Bytes by which the gateway filter may lengthen a body that has just the size allowed: the name of
 a model, the wish for usage. Envoy holds what the filter made of it against the same limit."""
@@ -81,13 +86,20 @@ def all_tables(gateway: Gateway, settings: Settings) -> dict[str, Node]:
 
 
 def _metadata(policy: Any) -> Node:
-    return {"filter_metadata": {NAMESPACE: _said(policy)}}
+    said = _said(policy)
+    if said.get("timezone") == _UTC:
+        del said["timezone"]
+    for name in _AS_WRITTEN:
+        # In limits nothing may be left out: `strict: false` undoes what the group says.
+        if written := getattr(policy, name, None):
+            said[name] = written
+    return {"filter_metadata": {NAMESPACE: said}}
 
 
 def _said(value: Any) -> Any:
     """A policy as plain data, without what nobody said."""
     if isinstance(value, msgspec.Struct):
-        value = msgspec.structs.asdict(value)
+        value = _changed(value) if isinstance(value, _BRIEF) else msgspec.structs.asdict(value)
     if isinstance(value, dict):
         said = {key: _said(one) for key, one in value.items()}
         return {key: one for key, one in said.items() if not _is_open(one)}
@@ -96,6 +108,14 @@ def _said(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def _changed(policy: msgspec.Struct) -> dict[str, Any]:
+    """The fields that have another value than their default."""
+    fields = msgspec.structs.fields(policy)
+    return {
+        one.name: value for one in fields if (value := getattr(policy, one.name)) != one.default
+    }
 
 
 def _is_open(value: Any) -> bool:
@@ -125,6 +145,8 @@ def target_policy(gateway: Gateway, name: str, *, scale: float = 1.0) -> TargetP
         price=target.price,
         simulator=target.simulator,
         key_header=callers_header(provider),
+        ceilings=target.limits,
+        provider_ceilings=provider.limits,
     )
 
 
@@ -132,7 +154,10 @@ def host_policy(gateway: Gateway, settings: Settings) -> HostPolicy:
     """What all routes share."""
     return HostPolicy(
         identity=policy_of(gateway, gateway.identity),
-        tiers=tuple(gateway.tiers),
+        tiers=gateway.tiers,
+        limits=gateway.limits,
+        timezone=gateway.timezone,
+        queue=queue_policy(gateway),
         chains=gateway.chains,
         targets={
             name: msgspec.structs.replace(
@@ -190,6 +215,9 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         credentials=route.credentials,
         record=route.record,
         ledger=route.ledger,
+        limits=route.limits,
+        priority=route.priority,
+        ttl=route.ttl,
     )
     # A route for everybody also takes paths that do not exist: the service answers those.
     match: Node = {"prefix": "/v1/" if route.match.headers else "/"}

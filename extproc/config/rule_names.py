@@ -78,7 +78,7 @@ RULES: Final[dict[str, str]] = {
     "mode-override": "It may ask for the bodies it needs.",
     "target-mode": "The target's filter holds the head and sees the body meanwhile.",
     "message-timeout": "Envoy waits for the service longer than the service for a provider.",
-    "max-message-timeout": "It waits longer when asked to.",
+    "max-message-timeout": "It waits longer when asked to, above all the queue's times.",
     "failure-mode": "Without the service nothing goes up.",
     "status-on-error": "Without the service the answer is 503.",
     "worker-retry": "A stream to a dead worker is tried on another.",
@@ -120,6 +120,9 @@ RULES: Final[dict[str, str]] = {
     # Envoy: our metadata.
     "missing-policy": "Routes, virtual hosts and targets have their policy.",
     "policy": "It fits the schema.",
+    "bad-limit": "A limit says whose, of what, how much and for how long, and all of it exists.",
+    "bad-queue": "The queue's classes exist, and its depths and times are in range.",
+    "bad-ceiling": "A provider's ceilings are in range.",
     "chain-differs": "A route's own levels are those of its chain.",
     "target-differs": "Both places of a target's policy agree.",
 }

@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 
 from extproc.config.findings import Path, suggest
-from extproc.config.gateway import Seconds, Size
+from extproc.config.gateway import Seconds, Size, Wait
 
 Report = Callable[[Path, str, str], None]
 """Takes a path, a message and the name of the rule."""
@@ -55,12 +55,17 @@ def _value(kind: Any, node: Any, path: Path, report: Report) -> Any:
 
 
 def _alternative(kinds: tuple[Any, ...], node: Any) -> Any:
-    """What `node` is meant to be: a mapping is the Struct among `kinds`, if there is one, and
-    anything else the first that is none."""
+    """What `node` is meant to be: a mapping is the Struct or dict among `kinds`, if there is one,
+    and anything else the first that is none."""
     known = [one for one in kinds if one is not type(None)]
-    structs = [one for one in known if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    structs = [one for one in known if _is_mapping(one)]
     others = [one for one in known if one not in structs]
     return (structs or others)[0] if isinstance(node, dict) else (others or structs)[0]
+
+
+def _is_mapping(kind: Any) -> bool:
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return is_struct or get_origin(kind) is dict
 
 
 def _struct(kind: type[msgspec.Struct], node: Any, path: Path, report: Report) -> Any:
@@ -104,6 +109,8 @@ def _leaf(kind: Any, node: Any, path: Path, report: Report) -> Any:
     try:
         if kind is Seconds:
             return seconds(node)
+        if kind is Wait:
+            return Wait(0 if _is_zero(node) else seconds(node))
         if kind is Size:
             return size(node)
         return msgspec.convert(node, kind)
@@ -128,6 +135,10 @@ def seconds(node: Any) -> Seconds:
         if value > 0:
             return Seconds(value)
     raise ValueError(f"'{node}' is not a duration; write it as 10s, 500ms or 2m, above zero")
+
+
+def _is_zero(node: Any) -> bool:
+    return node in {"0", "0s"} if isinstance(node, str) else node == 0 and node is not False
 
 
 def size(node: Any) -> Size:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from msgspec import Struct
 
@@ -60,6 +60,11 @@ class Failure:
     retry_after: float | None = None
 
 
+MOST_OUTPUT: Final = 2**31 - 1
+"""Tokens: what a client allows beyond is taken as this. No model writes a thousandth of it, and
+providers that keep the number at all keep it in 32 bits."""
+
+
 class BadAnswerError(Exception):
     """A 2xx body that cannot be read as the dialect's answer."""
 
@@ -81,7 +86,12 @@ class ClientRequest(Struct, frozen=True, kw_only=True):
     user: str | None = None
     metadata: Mapping[str, str] | None = None
     max_output: int | None = None
-    """The most tokens the client wants."""
+    """The most tokens the client wants, of each answer; at most MOST_OUTPUT."""
+    answers: int = 1
+    """Answers that it makes a provider write. Only from `parse`."""
+    bounded: bool = False
+    """`max_output` must not be raised on the way to a provider, whatever the thinking takes: no
+    more has been reserved."""
     text: tuple[int, int] = (0, 0)
     """(ASCII bytes, other characters) of all that counts as prompt. Only from `parse`."""
     messages: int = 0
@@ -106,6 +116,13 @@ class ClientRequest(Struct, frozen=True, kw_only=True):
         """The client's body for a target that speaks this format: without what was sealed for
         others."""
         return body
+
+    def bound(self, body: bytes) -> int | None:
+        """Tokens that the input of this body cannot pass, whichever model reads it. None: there is
+        no telling."""
+        from extproc.dialects.bounds import bound  # noqa: PLC0415 - the module knows every format
+
+        return bound(self.format, body)
 
 
 class Reply(Struct, frozen=True):
@@ -206,6 +223,12 @@ class ClientFormat(Protocol):
     def forwarded(self, request: ClientRequest, body: bytes, model: str | None) -> bytes | None:
         """The body with what the gateway asks of every provider, and, if given, another model;
         None when nothing changes. `request` is from `parse`."""
+        ...
+
+    def capped(self, request: ClientRequest, body: bytes, cap: int) -> bytes:
+        """The body with no more than `cap` (1 or more) tokens allowed for an answer: as it is if it
+        allows no more, or has no answer that is written; else every other field keeps its value.
+        `request` is from `parse`."""
         ...
 
     def look(self, body: bytes) -> bool:

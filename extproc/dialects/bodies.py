@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from extproc import strict_json
+from extproc.dialects import MOST_OUTPUT
 from extproc.dialects.chat import problems
 from extproc.errors import bad_request
 
@@ -28,6 +29,17 @@ def convert(tree: dict[str, Any], kind: type[T]) -> T:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
         raise problems.typed(error, tree) from None
+
+
+def allowed(tokens: int | None) -> int | None:
+    """What a client allows for an answer, as far as it can be told from no bound at all."""
+    return None if tokens is None else min(tokens, MOST_OUTPUT)
+
+
+def capped(body: bytes, name: str, allows: int | None, cap: int) -> bytes:
+    """The body with the top-level field `name`, a bound on the answer, at `cap` or below; `allows`
+    is what it says now."""
+    return body if allows is not None and allows <= cap else strict_json.splice(body, {name: cap})
 
 
 def measure(texts: list[str]) -> tuple[int, int]:

@@ -7,17 +7,16 @@ HTML; whatever it is, it becomes a `Failure`, and never an exception.
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from extproc.dialects import Failure, Fault
 from extproc.errors import ClientError
+from extproc.retry import number, retry_after, seconds, until
 
 MAX_MESSAGE: Final = 500
 """Characters of a provider's message that are kept."""
@@ -25,8 +24,6 @@ MAX_READ: Final = 1 << 20
 """Bytes of an error body that are looked at."""
 MAX_TEXT: Final = 4096
 """Characters of an error text that are searched: patterns cost time with the text's length."""
-MAX_WAIT: Final = 86_400.0
-"""Seconds: a `retry-after` beyond a day is taken as a day."""
 
 BY_STATUS: Final[dict[int, Fault]] = {
     400: Fault.INVALID,
@@ -156,28 +153,9 @@ def is_content(message: str) -> bool:
     return _CONTENT.search(message) is not None
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `retry-after-ms`, or `retry-after` in seconds or as a date."""
-    if (found := headers.get("retry-after-ms")) is not None:
-        wait = _number(found)
-        if wait is not None:
-            return seconds(wait / 1000)
-    if (found := headers.get("retry-after")) is None:
-        return None
-    wait = _number(found)
-    return seconds(wait) if wait is not None else _until(found)
-
-
-def seconds(wait: float) -> float | None:
-    """A wait that can be used: not negative, not NaN, at most MAX_WAIT."""
-    if math.isnan(wait):
-        return None
-    return min(max(wait, 0.0), MAX_WAIT)
-
-
 def duration(value: str) -> float | None:
     """Seconds of a protobuf duration in JSON ("3.5s")."""
-    wait = _number(value.removesuffix("s"))
+    wait = number(value.removesuffix("s"))
     return None if wait is None else seconds(wait)
 
 
@@ -187,26 +165,7 @@ def timestamp(value: str) -> float | None:
         then = datetime.fromisoformat(value.strip())
     except ValueError:
         return None
-    return seconds((_aware(then) - datetime.now(UTC)).total_seconds())
-
-
-def _number(value: str) -> float | None:
-    try:
-        return float(value.strip()[:32])
-    except ValueError:
-        return None
-
-
-def _until(date: str) -> float | None:
-    try:
-        then = parsedate_to_datetime(date.strip()[:64])
-        return seconds((_aware(then) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
-def _aware(then: datetime) -> datetime:
-    return then if then.tzinfo else then.replace(tzinfo=UTC)
+    return until(then)
 
 
 _AS_OPENAI: Final[dict[Fault, tuple[int, str, str | None]]] = {

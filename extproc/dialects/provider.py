@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from extproc.catalogue import estimate
 from extproc.dialects import (
+    MOST_OUTPUT,
     BadAnswerError,
     ClientRequest,
     Counted,
@@ -142,6 +144,7 @@ class Translated(ABC):
             return self.write_native(request, body, target)
         if refusal := request.native_only:
             raise bad_request(refusal)
+        request, target = _within(request, target)
         try:
             if request.format == "count_tokens":
                 return self._count(request, target)
@@ -153,7 +156,7 @@ class Translated(ABC):
         if not (request.dropped or request.unknown):
             return wire
         warnings = (*request.dropped, *wire.warnings, *request.unknown)
-        return msgspec.structs.replace(wire, warnings=warnings)
+        return replace(wire, warnings=warnings)
 
     def _count(self, request: ClientRequest, target: TargetPolicy) -> Wire | Counted:
         try:
@@ -183,6 +186,22 @@ class Translated(ABC):
     def base(self, target: TargetPolicy) -> str:
         """The path in front of the endpoint."""
         return self.base_path if target.base_path is None else target.base_path.rstrip("/")
+
+
+def _within(request: ClientRequest, target: TargetPolicy) -> tuple[ClientRequest, TargetPolicy]:
+    """The request with a bound on its answer that a provider can read, for a target that writes no
+    more than the bound if that must hold."""
+    chat = request.chat
+    allowed = None if chat is None else chat.max_output
+    if chat is None or allowed is None:
+        return request, target
+    if allowed > MOST_OUTPUT:
+        allowed = target.output_cap or MOST_OUTPUT
+        chat = replace(chat, max_tokens=None, max_completion_tokens=allowed)
+        request = replace(request, chat=chat)
+    if request.bounded:
+        target = replace(target, output_cap=min(allowed, target.output_cap or allowed))
+    return request, target
 
 
 def estimated(request: ClientRequest) -> Counted:

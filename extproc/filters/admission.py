@@ -19,6 +19,7 @@ from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
 from extproc.filters.verdict import note_of, verdict
 from extproc.identity import PREFIX, Attribution, attribution, check_models
+from extproc.limits import Grant
 from extproc.policy import TargetPolicy
 from extproc.records import ANONYMOUS, MOST_MODEL, NOBODY, Caller, Observation, Usage
 from extproc.routing import Demand, Route
@@ -70,6 +71,10 @@ class Asked:
     """Kinds of what the client said of itself and had no right to say."""
     chain: Levels = ()
     """The levels it may take."""
+    names: tuple[tuple[tuple[str, int], ...], ...] = ()
+    """The same, by the targets' names."""
+    grant: Grant | None = None
+    """What it was admitted with."""
     chain_name: str = ""
     price: Price | None = None
     """Of the first level."""
@@ -88,18 +93,31 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """A request that was read, and the levels that could serve it."""
+
+    request: ClientRequest
+    body: bytes
+    levels: tuple[tuple[tuple[str, int], ...], ...]
+    """For each level its targets with their weights; never empty."""
+    credential: str | None = None
+    """The caller's own provider key, where the route passes it through."""
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """What goes up."""
 
     chain: Levels
     body: bytes | None
     """None: as it came."""
-    reserved: Usage
-    """What it may use: the prompt as estimated, and the output that it asks for at most."""
     ready: str | None = None
     """The target of the first level, if the body is what its provider takes."""
     credential: str | None = None
-    """The caller's own provider key, where the route passes it through."""
+    lease: str | None = None
+    """What the levels have to know of room that is leased."""
+    capped: bool = False
+    """The body's bound on the answer is what was reserved."""
 
 
 def mint() -> str:
@@ -157,15 +175,10 @@ def check_head(headers: Mapping[str, str], *, end: bool) -> None:
         raise bad_request("The request has no body; a JSON object is expected.")
 
 
-def admit(
-    asked: Asked,
-    request: ClientRequest,
-    body: bytes,
-    format_: ClientFormat,
-    dialects: Mapping[str, Dialect],
-) -> Admitted:
+def plan(
+    asked: Asked, request: ClientRequest, body: bytes, dialects: Mapping[str, Dialect]
+) -> Planned:
     """Fill `asked` in and plan the request's levels. Raises ClientError when none is left."""
-    route = asked.route
     asked.model = request.model[:MOST_MODEL]
     asked.stream = request.stream
     asked.hide_usage = request.hide_usage
@@ -175,31 +188,64 @@ def admit(
     )
     asked.tokens = estimate(*request.text, request.messages)
     check_models(caller, (request.model, *(request.models or ())))
+    return plan_for(asked, request, body, dialects)
+
+
+def plan_for(
+    asked: Asked,
+    request: ClientRequest,
+    body: bytes,
+    dialects: Mapping[str, Dialect],
+    chain: str | None = None,
+) -> Planned:
+    """The levels of a request. `chain`: those of another chain than it asks for. Raises ClientError
+    when none is left."""
+    route = asked.route
     credential = _credential(asked) if route.policy.credentials == "caller" else None
-    levels = route.names.levels(request.model, request.models)
+    if chain is None:
+        levels = route.names.levels(request.model, request.models)
+        asked.chain_name = route.names.chain(request.model, request.models)
+    else:
+        levels, asked.chain_name = route.host.chains[chain], chain
     if credential is not None:
         levels = route.at_one_provider(levels)
-    asked.chain_name = route.names.chain(request.model, request.models)
-    plan = route.plan(levels, asked.tokens, request.max_output, _demands(request, body, dialects))
-    asked.refusals = tuple((name, refusal.reason.value) for name, refusal in plan.left_out)
-    if not plan.chain:
-        raise verdict([note_of(name, refusal) for name, refusal in plan.left_out])
-    asked.chain = plan.chain
-    first = plan.first
-    if credential is not None or (
-        first is not None and not dialects[first.dialect].ready(request, first)
+    found = route.plan(levels, asked.tokens, request.max_output, _demands(request, body, dialects))
+    asked.refusals = tuple((name, refusal.reason.value) for name, refusal in found.left_out)
+    if not found.levels:
+        raise verdict([note_of(name, refusal) for name, refusal in found.left_out])
+    return Planned(request, body, found.levels, credential)
+
+
+def prepare(
+    asked: Asked, planned: Planned, format_: ClientFormat, dialects: Mapping[str, Dialect]
+) -> Admitted:
+    """What goes up to the levels of a plan, and what stands of it if nothing more is heard."""
+    route, request = asked.route, planned.request
+    asked.chain = route.chain(planned.levels)
+    asked.names = planned.levels
+    at_first = planned.levels[0]
+    facts = route.targets[at_first[0][0]]
+    first: TargetPolicy | None = facts.policy
+    if (
+        planned.credential is not None
+        or len(at_first) > 1
+        or not dialects[facts.policy.dialect].ready(request, facts.policy)
     ):
         first = None  # its level has to see it
-    forwarded = format_.forwarded(request, body, first.model if first else None)
-    model = route.first(plan.chain)
-    asked.price = model.price if model else None
+    asked.price = facts.model.price
     return Admitted(
-        plan.chain,
-        forwarded,
-        Usage(asked.tokens, _most_output(request, model), estimated=True),
+        asked.chain,
+        format_.forwarded(request, planned.body, first.model if first else None),
         ready=first.target if first else None,
-        credential=credential,
+        credential=planned.credential,
     )
+
+
+def reserved(asked: Asked, planned: Planned) -> Usage:
+    """What a request may use: the prompt as estimated, and the output that it asks for at most."""
+    model = asked.route.targets[planned.levels[0][0][0]].model
+    asked.price = model.price
+    return Usage(asked.tokens, _most_output(planned.request, model), estimated=True)
 
 
 def _most_output(request: ClientRequest, model: Model | None) -> int:
@@ -279,6 +325,10 @@ def upstream_headers(asked: Asked, admitted: Admitted, body: bytes) -> list[tupl
         fields.append((h.I_STRICT, "1"))
     if admitted.credential is not None:
         fields.append((h.I_CREDENTIAL, admitted.credential))
+    if admitted.capped:
+        fields.append((h.I_CAP, "1"))
+    if admitted.lease is not None:
+        fields.append((h.I_LEASE, admitted.lease))
     if admitted.ready is not None:
         fields.append((h.I_READY, admitted.ready))
     if admitted.body is not None:

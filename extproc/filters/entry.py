@@ -7,7 +7,7 @@ from typing import Final
 
 from extproc.dialects import ClientFormat
 from extproc.errors import ClientError
-from extproc.filters.admission import Admitted, Asked, admit, fingerprint
+from extproc.filters.admission import Asked, Planned, fingerprint, plan
 from extproc.filters.exchange import RequestHead
 from extproc.filters.rooms import Rooms
 from extproc.records import Caller
@@ -36,13 +36,13 @@ async def who(rooms: Rooms, event: RequestHead, asked: Asked) -> Caller:
     return caller
 
 
-async def let_in(rooms: Rooms, asked: Asked, format_: ClientFormat, body: bytes) -> Admitted:
-    """What goes up of a body. Raises ClientError for one that is wrong, that asks for what its
-    caller may not, or that no level can serve."""
+async def let_in(rooms: Rooms, asked: Asked, format_: ClientFormat, body: bytes) -> Planned:
+    """The levels that could serve what a body asks for. Raises ClientError for a body that is
+    wrong, that asks for what its caller may not, or that no level can serve."""
     size = len(body)
     request = await rooms.large.work(size, partial(format_.parse, body))
     try:
-        admitted = admit(asked, request, body, format_, rooms.dialects)
+        planned = plan(asked, request, body, rooms.dialects)
     except ClientError as error:
         if error.status == FORBIDDEN:
             rooms.telemetry.identified("none", error.code or error.type)
@@ -53,4 +53,4 @@ async def let_in(rooms: Rooms, asked: Asked, format_: ClientFormat, body: bytes)
     if asked.route.policy.mode == "observe":
         made = partial(fingerprint, asked, body, rooms.secret)
         asked.fingerprint = await rooms.large.work(size, made)
-    return admitted
+    return planned

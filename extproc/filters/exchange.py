@@ -7,7 +7,7 @@ not yet answered, so that a held message is answered in its turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -115,7 +115,15 @@ class Leave(msgspec.Struct, frozen=True, gc=False):
     """Nothing is left to do: Envoy goes on without this filter."""
 
 
-Action = Pass | Emit | Answer | Leave
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """Hold the message and tell Envoy, once, how long at most; `then` finds out what to do about
+    it. It is cancelled when nobody waits for the answer any more."""
+
+    seconds: float
+    then: Callable[[], Awaitable[Sequence[Pass | Answer]]]
+
+
+Action = Pass | Emit | Answer | Leave | Wait
 Actions = Sequence[Action]
 
 HOLD: Actions = ()

@@ -10,6 +10,8 @@ import asyncio
 import logging
 import time
 from base64 import b64decode
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,17 +20,18 @@ from extproc import headers as h
 from extproc.accounting import Meter, estimate_answer, meter_of, read_answer
 from extproc.catalogue import Price
 from extproc.errors import ClientError
-from extproc.filters import models
+from extproc.filters import limited, models
 from extproc.filters.admission import (
     CALLER_SECRETS,
     PATHS,
-    Admitted,
     Asked,
+    Planned,
     check_endpoint,
     check_head,
     format_of,
     mint,
     plain_path,
+    reserved,
     upstream_headers,
 )
 from extproc.filters.entry import let_in, who
@@ -46,6 +49,7 @@ from extproc.filters.exchange import (
     RequestHead,
     ResponseHead,
     Trailers,
+    Wait,
 )
 from extproc.filters.provider_headers import model_header
 from extproc.filters.rooms import Rooms
@@ -144,7 +148,11 @@ class GatewayExchange:
         )  # fmt: skip
         self._asked = asked
         self._settlement = Settlement(
-            asked, self._rooms.telemetry, self._rooms.ledger, self._rooms.secret
+            asked,
+            self._rooms.telemetry,
+            self._rooms.ledger,
+            self._rooms.limits,
+            self._rooms.secret,
         )
         self._rooms.telemetry.started()
         asked.caller = await who(self._rooms, event, asked)
@@ -156,15 +164,29 @@ class GatewayExchange:
         return GO
 
     async def _on_body(self, event: RequestBody) -> Actions:
-        asked = self._known()
-        admitted = await let_in(self._rooms, asked, self._format, event.data)
-        asked.forwarded = time.monotonic()
+        asked, rooms = self._known(), self._rooms
+        planned = await let_in(rooms, asked, self._format, event.data)
+        planned = await limited.ask(rooms, asked, planned)
         if self._settlement is not None:
-            self._settlement.reserve(event.data, admitted.reserved, asked.price)
-        return self._send_up(asked, admitted)
+            self._settlement.reserve(event.data, reserved(asked, planned), asked.price)
+        grant = asked.grant
+        if grant is not None and grant.wait is not None:
+            return (Wait(grant.wait + limited.WAIT_MARGIN, partial(self._on_turn, planned)),)
+        return await self._send_up(asked, planned)
 
-    def _send_up(self, asked: Asked, admitted: Admitted) -> Actions:
+    async def _on_turn(self, planned: Planned) -> Sequence[Pass | Answer]:
+        asked = self._known()
+        try:
+            if asked.grant is not None:
+                await self._rooms.limits.turn(asked.grant)
+            return await self._send_up(asked, planned)
+        except ClientError as error:
+            return self._fail(error)
+
+    async def _send_up(self, asked: Asked, planned: Planned) -> Sequence[Pass]:
+        admitted = await limited.ready(self._rooms, asked, planned, self._format)
         self._upstream = True
+        asked.forwarded = time.monotonic()
         body = admitted.body
         go = Pass(
             set=upstream_headers(asked, admitted, body or b""),
@@ -205,6 +227,7 @@ class GatewayExchange:
             (h.CACHE, "bypass"),
         ]
         remove = [name for name in sent if name.startswith(h.INTERNAL)]
+        limited.tell(asked, fields, remove)
         if event.status not in OK or event.end:
             settled = self._settle(event.status, error=str(event.status))
             return (Pass(set=fields, remove=remove, facts=settled),)
@@ -329,8 +352,10 @@ class GatewayExchange:
             aborted=aborted,
         )
 
-    def _fail(self, error: ClientError) -> Actions:
+    def _fail(self, error: ClientError) -> Sequence[Answer]:
         asked = self._asked
+        if asked is not None:
+            error = limited.refused(asked, error)
         fields = error.headers()
         if asked is not None:
             fields.append((h.REQUEST_ID, asked.id))

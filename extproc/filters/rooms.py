@@ -9,6 +9,7 @@ from extproc.dialects import ClientFormat, Dialect
 from extproc.filters.large import Large
 from extproc.filters.settlement import Ledger
 from extproc.identity import Identify
+from extproc.limits import Limits
 from extproc.routing import Routes
 from extproc.state import Notes
 from extproc.telemetry import Telemetry
@@ -25,6 +26,7 @@ class Rooms:
     telemetry: Telemetry
     identify: Identify
     ledger: Ledger
+    limits: Limits
     large: Large
     secret: bytes = b""
     """What fingerprints of requests, and users in the access log, are keyed with."""

@@ -11,6 +11,7 @@ from extproc.catalogue import Price
 from extproc.errors import ClientError
 from extproc.filters.admission import Asked
 from extproc.identity import Attribution, attribution, user_hash
+from extproc.limits import Limits
 from extproc.records import ANONYMOUS, MOST_CONTENT, MOST_MODEL, NOBODY, Caller, Content
 from extproc.telemetry import Telemetry
 
@@ -67,17 +68,23 @@ class Ending:
 class Settlement:
     """Settles one request exactly once."""
 
-    __slots__ = ("_answer", "_asked", "_content", "_ledger", "_request", "_secret", "_telemetry",
-                 "settled")  # fmt: skip
+    __slots__ = ("_answer", "_asked", "_content", "_ledger", "_limits", "_request", "_secret",
+                 "_telemetry", "settled")  # fmt: skip
 
     def __init__(
-        self, asked: Asked, telemetry: Telemetry, ledger: Ledger, secret: bytes = b""
+        self,
+        asked: Asked,
+        telemetry: Telemetry,
+        ledger: Ledger,
+        limits: Limits,
+        secret: bytes = b"",
     ) -> None:
         """`secret`: what users in the access log are keyed with."""
         self._asked = asked
         self._secret = secret
         self._telemetry = telemetry
         self._ledger = ledger
+        self._limits = limits
         self.settled = False
         self._content = asked.route.policy.record == "content"
         self._request = b""
@@ -109,6 +116,7 @@ class Settlement:
         self._say_whose()
         record = self._record(ending)
         self._telemetry.record(record)
+        self._give_back(record)
         if (
             self._asked.caller is not None  # who was not let in takes no room
             and self._asked.recorded
@@ -123,6 +131,14 @@ class Settlement:
         if asked.caller is not None and asked.forwarded is None and asked.attribution is ANONYMOUS:
             asked.attribution, asked.ignored = attribution(asked.headers, caller=asked.caller)
 
+    def _give_back(self, record: RequestRecord) -> None:
+        grant = self._asked.grant
+        if grant is not None:
+            tried = [name for name, _ in record.refusals]
+            if record.target is not None:
+                tried.append(record.target)
+            self._limits.settle(grant, record.usage, record.cost, record.target, tried)
+
     def _kept(self) -> Content | None:
         if not self._content:
             return None
@@ -133,7 +149,7 @@ class Settlement:
     def _record(self, ending: Ending) -> RequestRecord:
         asked, caller = self._asked, self._asked.caller or NOBODY
         policy, target = asked.route.policy, asked.target
-        sent, answered = asked.forwarded, asked.answered
+        sent, answered, grant = asked.forwarded, asked.answered, asked.grant
         return RequestRecord(
             id=asked.id,
             started=asked.started,
@@ -165,7 +181,8 @@ class Settlement:
             input_estimate=asked.tokens,
             ignored=asked.ignored,
             fingerprint=asked.fingerprint,
-            observed=tuple(asked.observed),
+            observed=(*asked.observed, *(grant.observed if grant is not None else ())),
+            queued=grant.waited if grant is not None else None,
         )
 
 

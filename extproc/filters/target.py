@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from msgspec import structs
+
 from extproc import headers as h
 from extproc.dialects import (
     BadAnswerError,
@@ -60,6 +62,7 @@ from extproc.filters.refusals import (
     stream_failure,
 )
 from extproc.filters.verdict import encode, note_of
+from extproc.limits import Limits
 from extproc.policy import Parsed, TargetPolicy
 from extproc.state import Notes, StateError
 from extproc.telemetry import Telemetry
@@ -69,6 +72,7 @@ SSE: Final = "text/event-stream"
 NO_KEY_OF_CALLERS: Final = Refusal(
     Reason.FEATURE, 400, detail="this target takes no key of a caller's"
 )
+NO_ROOM: Final = "the gateway's share of the provider's rate limit is used up"
 TIMER_MARGIN: Final = 0.05
 """Seconds that Envoy's own per-try timeout gets before ours: its answer names the cause."""
 
@@ -82,6 +86,7 @@ class Rooms:
     notes: Notes
     telemetry: Telemetry
     large: Large
+    limits: Limits
 
 
 class TargetFilter:
@@ -99,9 +104,9 @@ class TargetFilter:
 class TargetExchange:
     """One attempt at one target."""
 
-    __slots__ = ("_asked", "_body", "_broken", "_callers", "_chunks", "_dialect", "_format",
-                 "_head", "_id", "_native", "_out", "_outcome", "_parsed", "_private", "_reader",
-                 "_reply", "_rooms", "_sent", "_stream", "_strict", "_walk_on_content",
+    __slots__ = ("_asked", "_body", "_broken", "_callers", "_capped", "_chunks", "_dialect",
+                 "_format", "_head", "_id", "_native", "_out", "_outcome", "_parsed", "_private",
+                 "_reader", "_reply", "_rooms", "_sent", "_stream", "_strict", "_walk_on_content",
                  "_warnings", "_writer", "alarm", "target")  # fmt: skip
 
     def __init__(self, rooms: Rooms, parsed: Parsed) -> None:
@@ -119,6 +124,7 @@ class TargetExchange:
         self._id = ""
         self._stream = False
         self._strict = False
+        self._capped = False
         self._sent: frozenset[str] = frozenset()
         self._walk_on_content = False
         self._private: list[str] = []
@@ -155,6 +161,7 @@ class TargetExchange:
         self._id = sent.get(h.I_ID, "")
         self._stream = sent.get(h.I_STREAM) == "1"
         self._strict = sent.get(h.I_STRICT) == "1"
+        self._capped = h.I_CAP in sent
         self._walk_on_content = sent.get(h.I_WALK) == "content"
         keep = h.SIM_SCRIPT if target.simulator else ""
         own = vendor_of(self._format.name) if self._native else ""
@@ -164,6 +171,10 @@ class TargetExchange:
         self._sent = frozenset(sent).difference(self._private)
         self.alarm = asyncio.get_running_loop().time() + target.timeout + TIMER_MARGIN
         self._callers = sent.get(h.I_CREDENTIAL)
+        if target.ceilings is not None or target.provider_ceilings is not None:
+            room, wait = await self._rooms.limits.attempt(self._id, sent.get(h.I_LEASE), target)
+            if not room:
+                return await self._refuse(Refusal(Reason.CAPACITY, 429, wait, NO_ROOM))
         if self._callers is not None:
             # Never ready: the key goes where this provider wants it.
             return GO if target.key_header else await self._refuse(NO_KEY_OF_CALLERS)
@@ -196,6 +207,8 @@ class TargetExchange:
     def _write(self, body: bytes) -> Wire | Counted:
         """The client's body as the provider takes it. Raises ClientError."""
         asked = self._format.decode(body)
+        if self._capped:
+            asked = structs.replace(asked, bounded=True)
         if not self._native:
             self._asked = asked
         return self._dialect.write(asked, body, self.target)
@@ -222,6 +235,7 @@ class TargetExchange:
         self._head = event
         if event.status not in OK:
             return await self._collect(event)
+        self._heard(event.status, event.headers)
         content_type = event.headers.get("content-type", "")
         if self._stream:
             media = SSE if self._native else self._dialect.stream_type
@@ -277,6 +291,7 @@ class TargetExchange:
                 return self._error(error)
         refusal = self._stream_refusal(reader, ended=event.end)
         if refusal is not None:
+            self._heard(refusal.status, {}, refusal.retry_after)
             return await self._refuse(refusal)
         if not reader.content:
             return HOLD
@@ -328,6 +343,7 @@ class TargetExchange:
         body = b"".join(self._body)
         if head.status not in OK:
             failure = self._dialect.failure(head.status, head.headers, body)
+            self._heard(head.status, head.headers, failure.retry_after)
             if self._callers is not None and (error := own_key_error(failure)):
                 return self._error(error)
             refusal = provider_refusal(failure, walk_on_content=self._walk_on_content)
@@ -398,6 +414,11 @@ class TargetExchange:
         if self._outcome is None and self._id:
             self._outcome = "cancelled"
             self._rooms.telemetry.attempt(self.target.target, "cancelled")
+
+    def _heard(self, status: int, headers: Mapping[str, str], wait: float | None = None) -> None:
+        target = self.target
+        if (target.ceilings or target.provider_ceilings) and self._callers is None:
+            self._rooms.limits.heard(target, status, headers, wait)
 
     def _served(self, outcome: str = "served") -> None:
         self.alarm = None

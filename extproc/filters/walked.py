@@ -7,7 +7,7 @@ from extproc.errors import Reason
 from extproc.filters.admission import Asked
 from extproc.filters.exchange import ResponseHead
 from extproc.filters.rooms import Rooms
-from extproc.filters.verdict import decode, verdict, with_unsaid
+from extproc.filters.verdict import Note, decode, verdict, with_unsaid
 from extproc.state import StateError
 
 
@@ -27,13 +27,14 @@ async def learn(rooms: Rooms, asked: Asked, event: ResponseHead) -> None:
     failed = max(asked.attempts - (not unserved), len(notes) + wordless)
     if len(notes) < failed:
         last = _local_reason(event) if wordless else Reason.UNAVAILABLE
-        notes = with_unsaid(notes, _levels(asked)[:failed], last)
+        levels = [[name for name, _ in level] for level in asked.names]
+        notes = with_unsaid(notes, levels[:failed], last)
         for note in notes:
             if note.unsaid:
                 rooms.telemetry.refusal(note.target, note.reason.value)
     asked.refusals += tuple((note.target, note.reason.value) for note in notes)
     if unserved:
-        raise verdict(notes)
+        raise verdict([*await _passed(rooms, asked), *notes])
     rooms.telemetry.walked(asked.route.policy.route)
 
 
@@ -42,7 +43,9 @@ def _local_reason(event: ResponseHead) -> Reason:
     return Reason.TIMEOUT if event.status == 504 else Reason.UNAVAILABLE  # noqa: PLR2004 - gateway timeout
 
 
-def _levels(asked: Asked) -> list[list[str]]:
-    """The targets of each level of a request's chain."""
-    names = {facts.policy.cluster: name for name, facts in asked.route.targets.items()}
-    return [[names.get(cluster, "") for cluster, _ in level] for level in asked.chain]
+async def _passed(rooms: Rooms, asked: Asked) -> list[Note]:
+    """Levels that had no room when the request was admitted."""
+    if asked.grant is None or not asked.grant.passed:
+        return []
+    waits = await rooms.limits.waits(asked.grant)
+    return [Note(name, Reason.CAPACITY, 429, wait) for name, wait in waits]

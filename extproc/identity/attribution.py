@@ -29,7 +29,7 @@ _PREFIXES: Final = (
     names.PORTKEY_METADATA,
     "helicone-",
 )
-_PRIORITY: Final = re.compile(r"low|normal|high|[0-9]")
+_PRIORITY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _STRANGE: Final = re.compile(r"[^a-z0-9_.-]+")
 
 

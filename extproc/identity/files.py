@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from extproc.errors import ClientError
 from extproc.identity.keys import mint, parse
 from extproc.identity.record import (
     MOST_DIGESTS,
+    CheckLimits,
     Digest,
     FieldError,
     Fields,
@@ -84,8 +86,23 @@ class _Line(Fields, kw_only=True, forbid_unknown_fields=True):
     revoked: float | None = None
 
 
-def read(text: bytes, secret: KeySecret, tiers: Collection[str], now: float) -> list[Taken]:
-    """The keys of a file. `now` in UTC epoch seconds. Raises FileError for the first mistake."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the lines of a file are held against."""
+
+    secret: KeySecret
+    tiers: Collection[str]
+    now: float
+    """UTC epoch seconds."""
+    check_limits: CheckLimits | None = None
+
+    def made(self, line: _Line, key_id: str, created: float | None = None) -> KeyRecord:
+        """The record that a line says, without digests. Raises FieldError."""
+        return made(line, key_id, created or self.now, self.tiers, self.check_limits)
+
+
+def read(text: bytes, reading: Reading) -> list[Taken]:
+    """The keys of a file. Raises FileError for the first mistake."""
     if len(text) > MOST_BYTES:
         raise FileError(f"{len(text)} bytes; {MOST_BYTES} are the most")
     found: list[Taken] = []
@@ -93,7 +110,7 @@ def read(text: bytes, secret: KeySecret, tiers: Collection[str], now: float) -> 
     digests: dict[str, int] = {}
     for number, line in _lines(text):
         try:
-            one = _taken(number, line, secret, tiers, now)
+            one = _taken(number, line, reading)
         except FieldError as error:
             raise FileError(str(error), number) from None
         first = ids.setdefault(one.record.id, number)
@@ -142,27 +159,25 @@ def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
         yield number, bare
 
 
-def _taken(
-    number: int, text: bytes, secret: KeySecret, tiers: Collection[str], now: float
-) -> Taken:
+def _taken(number: int, text: bytes, reading: Reading) -> Taken:
     try:
         tree = strict_json.load(text)
     except ClientError as error:
         raise FieldError(error.message.replace("The body", "the line", 1).rstrip(".")) from None
     line = converted(tree, _Line)
     if line.key is not None:
-        return Taken(number, _taken_over(line, secret, tiers, now))
+        return Taken(number, _taken_over(line, reading))
     if line.digests is not None:
-        return Taken(number, _exported(line, secret, tiers, now))
+        return Taken(number, _exported(line, reading))
     if line.id is not None:
         raise FieldError("id: an id without a key or digests opens nothing")
     key = mint()
     _refuse_times(line)
-    record = made(line, key.id, now, tiers)
-    return Taken(number, _with(record, [Digest(secret.digest(key.text))]), key.text)
+    record = reading.made(line, key.id)
+    return Taken(number, _with(record, [Digest(reading.secret.digest(key.text))]), key.text)
 
 
-def _taken_over(line: _Line, secret: KeySecret, tiers: Collection[str], now: float) -> KeyRecord:
+def _taken_over(line: _Line, reading: Reading) -> KeyRecord:
     if line.digests is not None:
         raise FieldError("digests: key is there too; one of them is enough")
     key = parse(line.key or "")
@@ -171,7 +186,7 @@ def _taken_over(line: _Line, secret: KeySecret, tiers: Collection[str], now: flo
     if line.id is not None and line.id != key.id:
         raise FieldError(f"id: {shown(line.id)} is not the key's, which is {key.id}")
     _refuse_times(line)
-    return _with(made(line, key.id, now, tiers), [Digest(secret.digest(key.text))])
+    return _with(reading.made(line, key.id), [Digest(reading.secret.digest(key.text))])
 
 
 def _refuse_times(line: _Line) -> None:
@@ -181,11 +196,11 @@ def _refuse_times(line: _Line) -> None:
             raise FieldError(f"{name}: stands only in an exported key, with its digests{instead}")
 
 
-def _exported(line: _Line, secret: KeySecret, tiers: Collection[str], now: float) -> KeyRecord:
+def _exported(line: _Line, reading: Reading) -> KeyRecord:
     """As it was: a key that has expired or was revoked stays so."""
     if line.id is None:
         raise FieldError("id: missing beside digests")
-    if line.fingerprint is not None and line.fingerprint != secret.fingerprint:
+    if line.fingerprint is not None and line.fingerprint != reading.secret.fingerprint:
         raise FieldError(
             "fingerprint: the digests were made with another gateway's secret and would open "
             "nothing here"
@@ -201,7 +216,7 @@ def _exported(line: _Line, secret: KeySecret, tiers: Collection[str], now: float
         time_of("digests.until", one.until)
     if len({one.digest for one in digests}) != len(digests):
         raise FieldError("digests: one stands there twice")
-    record = made(line, id_of(line.id), time_of("created", line.created) or now, tiers)
+    record = reading.made(line, id_of(line.id), time_of("created", line.created))
     return structs.replace(
         _with(record, digests),
         expires=time_of("expires", line.expires),

@@ -19,10 +19,11 @@ import msgspec
 from msgspec import structs
 
 from extproc.identity import files
-from extproc.identity.files import FileError, Imported
+from extproc.identity.files import FileError, Imported, Reading
 from extproc.identity.keys import is_id, mint
 from extproc.identity.record import (
     MOST_DIGESTS,
+    CheckLimits,
     Digest,
     FieldError,
     KeyRecord,
@@ -89,7 +90,8 @@ class _Unchanged(msgspec.Struct, frozen=True, gc=False):
 class Keyring:
     """All keys of the gateway.
 
-    `tiers`: those that exist; empty: a key may name any. `clock` gives UTC epoch seconds,
+    `tiers`: those that exist; empty: a key may name any. `check_limits` is asked of every new key's
+    own limits; None: they may be anything. `clock` gives UTC epoch seconds,
     `monotonic` seconds that only grow; `most` bounds the look-ups kept.
     """
 
@@ -99,6 +101,7 @@ class Keyring:
         secret: KeySecret,
         *,
         tiers: Collection[str] = (),
+        check_limits: CheckLimits | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         most: int = MOST_KNOWN,
@@ -106,6 +109,7 @@ class Keyring:
         self._store = store
         self._secret = secret
         self._tiers = frozenset(tiers)
+        self._check_limits = check_limits
         self._clock = clock
         self._monotonic = monotonic
         self._most = most
@@ -206,7 +210,7 @@ class Keyring:
         Raises FieldError, StateError."""
         key = mint()
         now = self._clock()
-        record = made(fields_of(said), key.id, now, self._tiers)
+        record = made(fields_of(said), key.id, now, self._tiers, self._check_limits)
         record = structs.replace(record, digests=(Digest(self._secret.digest(key.text)),))
         await self._store.add([stored(record)])
         self._forget([record])
@@ -262,7 +266,8 @@ class Keyring:
 
     async def import_(self, text: bytes) -> Sequence[Imported]:
         """Take all keys of a file (JSON lines) or none. Raises FileError, StateError."""
-        taken = await asyncio.to_thread(files.read, text, self._secret, self._tiers, self._clock())
+        reading = Reading(self._secret, self._tiers, self._clock(), self._check_limits)
+        taken = await asyncio.to_thread(files.read, text, reading)
         keys = [stored(one.record) for one in taken]
         for _ in range(TRIES):
             files.meet(taken, await self._store.list())

@@ -6,7 +6,7 @@ import difflib
 import hmac
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -32,6 +32,10 @@ MOST_DIGESTS: Final = 4
 """Secrets of one key that are good at once: the newest, and those that rotations left."""
 LAST_TIME: Final = 253_402_300_800.0
 """UTC epoch seconds of the year 10000: what is beyond are milliseconds."""
+
+
+CheckLimits = Callable[[Mapping[str, Any]], None]
+"""Raises FieldError for limits of a key that cannot be. What they mean is not known here."""
 
 
 class FieldError(ValueError):
@@ -158,7 +162,13 @@ def converted(tree: Mapping[str, Any], kind: type[F]) -> F:
         raise FieldError(f"{field}: {what}" if field else what) from None
 
 
-def made(fields: Fields, key_id: str, now: float, tiers: Collection[str]) -> KeyRecord:
+def made(
+    fields: Fields,
+    key_id: str,
+    now: float,
+    tiers: Collection[str],
+    check_limits: CheckLimits | None = None,
+) -> KeyRecord:
     """A record without digests. `tiers`: those that exist; empty: any may be named. Raises
     FieldError."""
     return KeyRecord(
@@ -172,7 +182,7 @@ def made(fields: Fields, key_id: str, now: float, tiers: Collection[str]) -> Key
         routes=_listed("routes", fields.routes),
         created=now,
         expires=_expiry(fields, now),
-        limits=_limits(fields.limits),
+        limits=_limits(fields.limits, check_limits),
         labels=_labels(fields.labels or {}),
         may_set=MAY_SET if fields.may_set is None else rights("may_set", fields.may_set),
     )
@@ -270,7 +280,9 @@ def _labels(labels: Mapping[str, str]) -> dict[str, str]:
     return dict(sorted(labels.items()))
 
 
-def _limits(limits: dict[str, Any] | None) -> dict[str, Any] | None:
+def _limits(
+    limits: dict[str, Any] | None, check_limits: CheckLimits | None
+) -> dict[str, Any] | None:
     if not limits:
         return None
     if _deeper(limits, MOST_DEPTH):
@@ -281,6 +293,8 @@ def _limits(limits: dict[str, Any] | None) -> dict[str, Any] | None:
         raise FieldError("limits: not JSON") from None
     if size > MOST_LIMITS:
         raise FieldError(f"limits: {size} bytes; {MOST_LIMITS} are the most")
+    if check_limits is not None:
+        check_limits(limits)
     return limits
 
 

@@ -43,12 +43,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The levels a request may take. `chain` is empty when every level was left out."""
+    """The levels a request may take. `levels` is empty when every level was left out."""
 
-    chain: Chain
+    levels: tuple[tuple[tuple[str, int], ...], ...]
+    """For each level its targets with their weights."""
     left_out: tuple[LeftOut, ...] = ()
-    first: TargetPolicy | None = None
-    """The only target of the first level; None if several share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,9 @@ class Route:
 
     def __init__(self, policy: RoutePolicy, host: HostPolicy, catalogue: Catalogue) -> None:
         self.policy = policy
+        self.host = host
+        self.compiled: object | None = None
+        """What the limits room makes of the policies, once."""
         self.identity = identity_policy(policy.identity or host.identity)
         self.tiers = frozenset(host.tiers)
         self.private = _private(self.identity)
@@ -73,13 +75,12 @@ class Route:
             for name, target in host.targets.items()
         }
 
-    def first(self, chain: Chain) -> Model | None:
-        """The model that a request's first level asks; of several, the first."""
-        if not chain:
-            return None
-        cluster = chain[0][0][0]
-        found = (one.model for one in self.targets.values() if one.policy.cluster == cluster)
-        return next(found, None)
+    def chain(self, levels: Sequence[Sequence[tuple[str, int]]]) -> Chain:
+        """Levels of targets as the clusters that Envoy knows."""
+        return tuple(
+            tuple((self.targets[name].policy.cluster, weight) for name, weight in level)
+            for level in levels
+        )
 
     def at_one_provider(self, levels: Sequence[Level]) -> list[Level]:
         """Of these levels what is at the provider of the first; of several that share that one,
@@ -102,10 +103,9 @@ class Route:
         `demand` says what the request asks of a target.
         """
         left_out: list[LeftOut] = []
-        chain: list[tuple[Cluster, ...]] = []
-        first: list[TargetPolicy] = []
+        kept_levels: list[tuple[tuple[str, int], ...]] = []
         for level in levels:
-            kept = []
+            kept: list[tuple[str, int]] = []
             for name, weight in level.items():
                 facts = self.targets.get(name)
                 if facts is None:
@@ -115,15 +115,12 @@ class Route:
                 if refusal is None and asks.lacking:
                     refusal = Refusal(Reason.FEATURE, 400, detail=asks.lacking, param=asks.param)
                 if refusal is None:
-                    kept.append((facts.policy.cluster, weight))
-                    if not chain:
-                        first.append(facts.policy)
+                    kept.append((name, weight))
                 else:
                     left_out.append((name, refusal))
             if kept:
-                chain.append(tuple(kept))
-        only = first[0] if len(first) == 1 else None
-        return Plan(tuple(chain), tuple(left_out), only)
+                kept_levels.append(tuple(kept))
+        return Plan(tuple(kept_levels), tuple(left_out))
 
 
 def _private(identity: IdentityPolicy) -> tuple[str, ...]:

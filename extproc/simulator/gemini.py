@@ -341,6 +341,7 @@ def _details(kind: str, retry_after: float | None) -> list[dict[str, Any]]:
         ]
     details: list[dict[str, Any]] = []
     if kind in ("rate_limit", "quota"):
+        span = "Minute" if kind == "rate_limit" else "Day"
         details.append(
             {
                 "@type": f"{at}QuotaFailure",
@@ -348,7 +349,7 @@ def _details(kind: str, retry_after: float | None) -> list[dict[str, Any]]:
                     {
                         "quotaMetric": "generativelanguage.googleapis.com/"
                         "generate_content_free_tier_requests",
-                        "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+                        "quotaId": f"GenerateRequestsPer{span}PerProjectPerModel-FreeTier",
                         "quotaDimensions": {"location": "global", "model": "gemini-2.5-flash"},
                         "quotaValue": "250",
                     }

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Final
 
-_LARGEST: Final = frozenset({"tollgate_event_loop_lag_seconds", "tollgate_ledger_oldest_seconds"})
-"""Gauges of which the largest counts; all else is added up."""
+_CHOSEN: Final[dict[str, Callable[[float, float], float]]] = {
+    "tollgate_event_loop_lag_seconds": max,
+    "tollgate_ledger_oldest_seconds": max,
+    "tollgate_limits_processes": max,
+    "tollgate_target_headroom": min,
+}
+"""Gauges of which the largest or the smallest counts; all else is added up."""
 _FIRST: Final = frozenset({"target_info"})
 """Facts of which the first worker's stands for all: they differ by an instance id only."""
 
@@ -26,7 +32,8 @@ def merge(texts: Iterable[str]) -> bytes:
     """Add up the texts that several workers expose, sample by sample.
 
     Counters, histograms and requests in flight are summed; of the event loops' lags the largest
-    stays. A text that cannot be read is left out: one sick worker does not blind the others.
+    stays, of targets' headroom the smallest. A text that cannot be read is left out: one sick
+    worker does not blind the others.
 
     The texts are ours, so a sample is known by its line up to the value: the same series is
     written the same way by every worker. Reading them as any Prometheus text, with the client
@@ -41,7 +48,7 @@ def merge(texts: Iterable[str]) -> bytes:
         for name, family in families.items():
             known = whole.setdefault(name, family)
             if known is not family and name not in _FIRST:
-                _add(known.samples, family.samples, largest=name in _LARGEST)
+                _add(known.samples, family.samples, _CHOSEN.get(name, operator.add))
     lines: list[str] = []
     for family in whole.values():
         lines += family.head
@@ -49,13 +56,12 @@ def merge(texts: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _add(into: dict[str, float], more: dict[str, float], *, largest: bool) -> None:
+def _add(
+    into: dict[str, float], more: dict[str, float], both: Callable[[float, float], float]
+) -> None:
     for key, value in more.items():
         before = into.get(key)
-        if before is None:
-            into[key] = value
-        else:
-            into[key] = max(before, value) if largest else before + value
+        into[key] = value if before is None else both(before, value)
 
 
 def _number(value: float) -> str:

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from extproc import __version__
 from extproc.records import RequestRecord, Usage
 from extproc.telemetry import names
+from extproc.telemetry.limits import LimitFigures, observable
 from extproc.telemetry.series import Bounded, Counter, Family, Histogram
 
 CAP: Final = 1000
@@ -122,7 +123,8 @@ class Telemetry:
         self._counters = {
             metric.name: Family(metric, Counter)
             for metric in names.ALL
-            if metric.kind is names.Kind.COUNTER and metric not in names.LEDGER.values()
+            if metric.kind is names.Kind.COUNTER
+            and metric not in (*names.LEDGER.values(), *names.LIMITS.values())
         }
         self._histograms = {
             metric.name: Family(metric, Histogram)
@@ -157,19 +159,17 @@ class Telemetry:
         )
         self._provider = provider
         self._meter = meter
+        self.limits = LimitFigures(self._counter, self._histogram, self._label, meter)
+        """What limits and the queue do."""
 
     def watch_ledger(self, figures: Callable[[], Mapping[str, float]]) -> None:
         """Show what the ledger tells of itself, by the names of `names.LEDGER`."""
         for name, metric in names.LEDGER.items():
-            if metric.kind is names.Kind.GAUGE:
-                create = self._meter.create_observable_gauge
-            else:
-                create = self._meter.create_observable_counter  # type: ignore[assignment]  # the same shape
 
             def observe(_: CallbackOptions, name: str = name) -> Iterable[Observation]:
                 return (Observation(figures()[name]),)
 
-            create(metric.name, [observe], unit=metric.unit, description=metric.description)
+            observable(self._meter, metric, observe)
 
     def record(self, record: RequestRecord) -> None:
         """Count a finished request: durations, tokens, cost. Refusals, attempts and walks are

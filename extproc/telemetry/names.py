@@ -55,6 +55,10 @@ ESTIMATED: Final = "estimated"
 WHAT: Final = "what"
 IDENTITY: Final = "identity"
 FIELD: Final = "field"
+LIMIT: Final = "limit"
+CLASS: Final = "class"
+SHARE: Final = "share"
+DECISION: Final = "decision"
 
 OTHER: Final = "_OTHER"
 """The convention's word for a value that is not told apart."""
@@ -182,6 +186,59 @@ NOT_ALLOWED: Final = Metric(
     "which their caller has no right to say.",
     (FIELD,),
 )
+LIMIT_DECISIONS: Final = Metric(
+    "tollgate.limits.decisions",
+    Kind.COUNTER,
+    "{request}",
+    "Requests that a limit refused, made wait, sent down or would have refused, by limit (a key's "
+    "own: `key`) and what became of them.",
+    (LIMIT, OUTCOME),
+)
+LIMIT_CROSSED: Final = Metric(
+    "tollgate.limits.crossed",
+    Kind.COUNTER,
+    "{event}",
+    "Counts of a limit that passed 80 % or 95 % of it, once a window each, and runaways.",
+    (LIMIT, SHARE),
+)
+LIMIT_AWAY: Final = Metric(
+    "tollgate.limits.away",
+    Kind.COUNTER,
+    "{request}",
+    "Decisions made without the shared store: granted from the process's share (local) or from a "
+    "small lease (lease), denied, made wait (waiting), refused since no lease was left (closed).",
+    (DECISION,),
+)
+QUEUE_WAITING: Final = Metric(
+    "tollgate.queue.waiting",
+    Kind.GAUGE,
+    "{request}",
+    "Requests that wait, by priority class.",
+    (CLASS,),
+)
+QUEUE_WAIT: Final = Metric(
+    "tollgate.queue.wait",
+    Kind.HISTOGRAM,
+    "s",
+    "Time in the queue of requests whose turn came, by priority class.",
+    (CLASS,),
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+QUEUE_DROPPED: Final = Metric(
+    "tollgate.queue.dropped",
+    Kind.COUNTER,
+    "{request}",
+    "Requests that left the queue unserved or found it full, by priority class and reason.",
+    (CLASS, REASON),
+)
+HEADROOM: Final = Metric(
+    "tollgate.target.headroom",
+    Kind.GAUGE,
+    "",
+    "Share (0 to 1) of a target's tightest ceiling that is free, as last seen; 1 when it was not "
+    "asked for a minute. Of several workers' the smallest.",
+    (TARGET,),
+)
 UNRECORDED: Final = Metric(
     "tollgate.ledger.unrecorded",
     Kind.COUNTER,
@@ -260,6 +317,51 @@ LEDGER: Final = {
 }  # fmt: skip
 """What the ledger tells of itself, by its own names."""
 
+
+def _limits(name: str, kind: Kind, unit: str, description: str) -> Metric:
+    return Metric(f"tollgate.limits.{name}", kind, unit, description, ())
+
+
+LIMITS: Final = {
+    ("held", "ids"): _limits(
+        "held", Kind.GAUGE, "{request}", "Requests for which something is reserved."
+    ),
+    ("owners", "alive"): _limits(
+        "processes", Kind.GAUGE, "{process}", "Processes that share the limits, as the store knows."
+    ),
+    ("behind", "settlements"): _limits(
+        "behind", Kind.GAUGE, "{settlement}", "Settlements that the store has yet to take."
+    ),
+    ("behind", "dropped"): _limits(
+        "settlements.lost", Kind.COUNTER, "{settlement}",
+        "Settlements that the store never got, being away too long.",
+    ),
+    ("away", "now"): _limits(
+        "store.away", Kind.GAUGE, "{process}",
+        "Processes that decide without the shared store now.",
+    ),
+    ("away", "owed"): _limits(
+        "owed", Kind.GAUGE, "{count}",
+        "Counts of what was spent without the shared store that it has yet to take.",
+    ),
+    ("away", "lost"): _limits(
+        "owed.lost", Kind.COUNTER, "{charge}", "Charges of them that were more than is remembered."
+    ),
+    ("saved", "corrupt"): _limits(
+        "files.corrupt", Kind.COUNTER, "{file}", "Files of counts moved aside as unreadable."
+    ),
+    ("alerts", "waiting"): _limits(
+        "alerts.waiting", Kind.GAUGE, "{alert}", "Alerts that the webhook has yet to take."
+    ),
+    ("alerts", "sent"): _limits(
+        "alerts.sent", Kind.COUNTER, "{alert}", "Alerts that the webhook took."
+    ),
+    ("alerts", "dropped"): _limits(
+        "alerts.dropped", Kind.COUNTER, "{alert}", "Alerts that it never took."
+    ),
+}  # fmt: skip
+"""What the limits' store and the alerts tell of themselves, by their own names."""
+
 ALL: Final = (
     TOKEN_USAGE,
     OPERATION_DURATION,
@@ -277,10 +379,18 @@ ALL: Final = (
     IGNORED,
     IDENTITIES,
     NOT_ALLOWED,
+    LIMIT_DECISIONS,
+    LIMIT_CROSSED,
+    LIMIT_AWAY,
+    QUEUE_WAITING,
+    QUEUE_WAIT,
+    QUEUE_DROPPED,
+    HEADROOM,
     UNRECORDED,
     NOTES_LOST,
     DROPPED,
     IN_FLIGHT,
     LOOP_LAG,
+    *LIMITS.values(),
     *LEDGER.values(),
 )

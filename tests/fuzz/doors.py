@@ -116,6 +116,7 @@ def request(name: str, data: bytes) -> None:
     again = format_.decode(body)
     for field in ("format", "stream", "native_only"):
         assert getattr(again, field) == getattr(seen, field), field
+    _limited(format_, seen, body)
     forwarded = format_.forwarded(seen, body, "other")
     if forwarded is not None:
         body = forwarded
@@ -125,6 +126,20 @@ def request(name: str, data: bytes) -> None:
     variant = variants()[option[0] % len(variants())] if option else variants()[0]
     for target in (*arms(), variant):
         _asked(dialects()[target.dialect], again, body, target)
+
+
+def _limited(format_: ClientFormat, seen: ClientRequest, body: bytes) -> None:
+    """Its input is bounded by no less than what is known of it, and its answer can be."""
+    bound = seen.bound(body)
+    assert bound is None or seen.chat is None or bound >= sum(seen.text)
+    assert seen.answers >= 1
+    cap = 2000
+    capped = format_.parse(format_.capped(seen, body, cap))
+    assert (capped.model, capped.stream, capped.text) == (seen.model, seen.stream, seen.text)
+    if seen.format in ("embeddings", "count_tokens"):
+        assert capped.max_output is None
+    else:
+        assert capped.max_output == min(cap, cap if seen.max_output is None else seen.max_output)
 
 
 def _asked(dialect: Dialect, request: ClientRequest, body: bytes, target: TargetPolicy) -> None:

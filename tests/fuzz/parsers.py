@@ -1,4 +1,4 @@
-"""Targets that know no dialect: JSON, the framings of streams, policy."""
+"""Targets that know no dialect: JSON, the framings of streams, policy, limits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from extproc import strict_json
 from extproc.dialects import event_stream, sse
 from extproc.errors import ClientError
 from extproc.headers import NAMESPACE
+from extproc.limits.expression import MOST
+from extproc.limits.reading import Known, Place, read
 from extproc.policy import HostPolicy, PolicyError, RoutePolicy, TargetPolicy, parse
 from tests.fuzz import samples
 from tests.fuzz.target import Door, Target
@@ -162,6 +164,23 @@ def policy(data: bytes) -> None:
         assert msgspec.convert(msgspec.to_builtins(found), kind) == found
 
 
+# --- limits -------------------------------------------------------------------------------
+
+
+def limits(data: bytes) -> None:
+    """What a key says of its limits is read or refused, and what is read can be counted."""
+    try:
+        tree = strict_json.load(data)
+    except ClientError:
+        return
+    found = read(tree, Place(label="key", scope="k", direct=("key",), priority=True), Known())
+    assert all(str(one).isprintable() for one in found.errors)
+    assert len({one.scope for one in found.rules}) == len(found.rules)
+    for rule in found.rules:
+        assert rule.form == "trend" or min(rule.amount, rule.most) >= 1
+        assert max(rule.amount, rule.most) <= MOST
+
+
 def every() -> list[Target]:
     """The targets of this module."""
     known = samples.PARSERS
@@ -170,5 +189,6 @@ def every() -> list[Target]:
         "sse": Door(server_sent_events, "sse", 1 + CUTS, known["sse"]),
         "event_stream": Door(event_streams, "event_stream", 1 + CUTS, known["event_stream"]),
         "policy": Door(policy, "text", 0, known["policy"]),
+        "limits": Door(limits, "json", 0, known["limits"]),
     }
     return [Target(name, (door,)) for name, door in doors.items()]

@@ -24,6 +24,7 @@ from extproc.filters.exchange import (
     Pass,
     RequestHead,
     UnexpectedEventError,
+    Wait,
 )
 from extproc.pb import ext_proc_pb2 as pb
 from extproc.pb import priority_group_pb2 as groups
@@ -36,6 +37,7 @@ class Wire:
     def __init__(self, *messages: pb.ProcessingRequest) -> None:
         self.queue: asyncio.Queue[object] = asyncio.Queue()
         self.replies: list[pb.ProcessingResponse] = []
+        self._came: asyncio.Queue[None] = asyncio.Queue()
         for message in messages:
             self.queue.put_nowait(message)
 
@@ -44,6 +46,11 @@ class Wire:
 
     async def write(self, message: bytes) -> None:
         self.replies.append(pb.ProcessingResponse.FromString(message))
+        self._came.put_nowait(None)
+
+    async def replied(self, count: int) -> None:
+        for _ in range(count):
+            await self._came.get()
 
     def end(self) -> None:
         self.queue.put_nowait(grpc.aio.EOF)  # type: ignore[attr-defined]  # not in the stubs
@@ -266,3 +273,65 @@ def test_headers_are_written_as_protobuf_would(pairs: list[tuple[str, str]]) -> 
         option.header.raw_value = value.encode()
     reply = pb.ProcessingResponse.FromString(pass_reply("request_body", Pass(set=pairs)))
     assert reply.request_body.response.header_mutation == expected
+
+
+async def test_a_waiting_message_asks_for_time_once_and_is_answered_in_its_turn() -> None:
+    async def turn() -> Sequence[Pass]:
+        await asyncio.sleep(0)
+        return (Pass(set=[("x", "1")]),)
+
+    wire = Wire(head(), body())
+    serving = asyncio.create_task(serve(wire, Scripted(GO, (Wait(12.5, turn),), GO)))
+    await wire.replied(3)
+    wire.queue.put_nowait(answer_head())
+    wire.end()
+    await serving
+    kinds = ["request_headers", None, "request_body", "response_headers"]
+    assert wire.kinds() == kinds
+    assert wire.replies[1].override_message_timeout.ToMilliseconds() == 12_500
+
+
+@pytest.mark.parametrize("said", ["end", "answer"])
+async def test_who_is_waited_for_by_nobody_stops_waiting(said: str) -> None:
+    """The client leaves, or Envoy answers in our place."""
+    left = asyncio.Event()
+
+    async def turn() -> Sequence[Pass]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return ()
+
+    wire = Wire(head(), body())
+    handler = Scripted(GO, (Wait(600.0, turn),), GO)
+    serving = asyncio.create_task(serve(wire, handler))
+    await wire.replied(2)
+    if said == "answer":
+        wire.queue.put_nowait(answer_head("504"))
+    wire.end()
+    await serving
+    assert left.is_set()
+    assert handler.settled == 1
+    assert wire.kinds()[2:] == (["response_headers"] if said == "answer" else [])
+
+
+async def test_who_waits_is_settled_when_the_call_is_cancelled() -> None:
+    left = asyncio.Event()
+
+    async def turn() -> Sequence[Pass]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return ()
+
+    wire = Wire(head(), body())
+    handler = Scripted(GO, (Wait(600.0, turn),))
+    serving = asyncio.create_task(serve(wire, handler))
+    await wire.replied(2)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert left.is_set()
+    assert handler.settled == 1

@@ -14,21 +14,18 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from extproc.accounting.ledger.follower import AwayError, Batch, Follower
 from extproc.accounting.ledger.pace import PACE, Pace
 from extproc.accounting.ledger.segments import LedgerError, id_of_record
 from extproc.accounting.ledger.spool import Spool
+from extproc.webhook import SEND_WITHIN, Webhook, WebhookError
 
 log = logging.getLogger(__name__)
 
 TOKEN: Final = "TOLLGATE_SINK_TOKEN"  # noqa: S105 - the variable's name
-SEND_WITHIN: Final = 10.0
-"""Seconds for one request to a webhook."""
 
 
 class SinkError(Exception):
@@ -108,8 +105,7 @@ class FileSink:
 
 
 class WebhookSink:
-    """Posts JSON lines to a URL; any 2xx means taken. Redirects are not followed: the token is
-    for the one place that was named.
+    """Posts JSON lines to a URL.
 
     The header `idempotency-key` is the same when the same lines come again.
     """
@@ -118,48 +114,28 @@ class WebhookSink:
         """`token`: sent as bearer token. Raises LedgerError for what is no http(s) URL and for
         what cannot be sent in a header."""
         try:
-            split = urlsplit(url)
-            usable = split.scheme in ("http", "https") and split.hostname is not None
-            place = f"{split.scheme}://{split.hostname}" + (f":{split.port}" if split.port else "")
-        except ValueError:
-            usable, place = False, ""
-        if not usable:
-            raise LedgerError("a sink's URL must be http:// or https:// with a host")
-        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-            raise LedgerError(f"{TOKEN} must be printable ASCII")
+            self._webhook = Webhook(
+                url, what="a sink's", variable=TOKEN, token=token, within=within
+            )
+        except ValueError as error:
+            raise LedgerError(str(error)) from error
         self.name = f"sink-webhook-{_digest(url)}"
-        self._url = url
-        self._place = place
-        self._headers = {"content-type": "application/x-ndjson"}
-        if token is not None:
-            self._headers["authorization"] = f"Bearer {token}"
-        self._timeout = aiohttp.ClientTimeout(total=within)
-        self._session: aiohttp.ClientSession | None = None
 
     async def send(self, lines: Sequence[bytes]) -> None:
         """See `Sink`."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
         ids = "\n".join(map(_id, lines))
-        headers = {**self._headers, "idempotency-key": hashlib.sha256(ids.encode()).hexdigest()}
-        body = b"".join(line + b"\n" for line in lines)
+        headers = {
+            "content-type": "application/x-ndjson",
+            "idempotency-key": hashlib.sha256(ids.encode()).hexdigest(),
+        }
         try:
-            async with self._session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                status = response.status
-        except TimeoutError as error:
-            raise SinkError(f"{self._place}: no answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise SinkError(f"{self._place}: {type(error).__name__}") from error
-        if not 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, section 15.3: successful
-            raise SinkError(f"{self._place}: status {status}")
+            await self._webhook.post(b"".join(line + b"\n" for line in lines), headers)
+        except WebhookError as error:
+            raise SinkError(str(error)) from error
 
     async def close(self) -> None:
         """See `Sink`."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._webhook.close()
 
 
 def webhook(url: str, environ: Mapping[str, str]) -> WebhookSink:

@@ -17,6 +17,7 @@ from extproc.config.rules import (
     filters,
     identity,
     levels,
+    limits,
     policies,
     signing,
 )
@@ -32,5 +33,6 @@ ALL: Final[tuple[Rule, ...]] = (
     *signing.RULES,
     *clusters.RULES,
     *policies.RULES,
+    *limits.RULES,
     *embeddings.RULES,
 )

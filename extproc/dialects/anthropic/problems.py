@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from extproc.dialects import Failure, Fault, errors
+from extproc.retry import retry_after
 
 _BY_TYPE: Final[dict[str, tuple[Fault, int]]] = {
     "invalid_request_error": (Fault.INVALID, 400),
@@ -73,7 +74,7 @@ def of_error(
         errors.bounded(message),
         kind if isinstance(kind, str) else None,
         None,
-        _wait(headers) if fault is Fault.RATE_LIMIT else errors.retry_after(headers),
+        _wait(headers) if fault is Fault.RATE_LIMIT else retry_after(headers),
     )
 
 
@@ -92,7 +93,7 @@ def _closer(fault: Fault, code: Any, message: str) -> Fault:
 
 def _wait(headers: Mapping[str, str]) -> float | None:
     """`retry-after`, else the latest reset of a limit that has nothing left."""
-    if (wait := errors.retry_after(headers)) is not None:
+    if (wait := retry_after(headers)) is not None:
         return wait
     waits = [
         found

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from extproc.dialects import Failure, Fault, errors
+from extproc.retry import retry_after
 
 _BY_NAME: Final[dict[str, tuple[Fault, int]]] = {
     "accessdeniedexception": (Fault.PERMISSION, 403),
@@ -45,7 +46,7 @@ def of_error(
     status = status if status >= 400 else max(usual, 400)  # noqa: PLR2004 - an error inside a 200
     if fault is Fault.INVALID:
         fault = _what(said)
-    return Failure(fault, status, errors.bounded(said), retry_after=errors.retry_after(headers))
+    return Failure(fault, status, errors.bounded(said), retry_after=retry_after(headers))
 
 
 _TOO_LONG: Final = ("input tokens exceed", "exceeds maximum length", "exceed context limit")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from extproc.dialects import Failure, Fault, errors
+from extproc.retry import retry_after
 
 _BY_CODE: Final[dict[str, Fault]] = {
     "context_length_exceeded": Fault.CONTEXT,
@@ -72,7 +73,7 @@ def of_error(
         errors.bounded(message),
         code if isinstance(code, str) else None,
         errors.text(found.get("param")),
-        errors.retry_after(headers),
+        retry_after(headers),
     )
 
 

@@ -15,6 +15,7 @@ from extproc.dialects import (
     Failure,
     StreamReader,
     Vectors,
+    bodies,
     errors,
     sse,
     text,
@@ -47,7 +48,8 @@ class Chat:
             hide_usage=bool(chat.stream) and not chat.include_usage,
             user=chat.user,
             metadata=chat.metadata,
-            max_output=chat.max_output,
+            max_output=bodies.allowed(chat.max_output),
+            answers=chat.n or 1,
             text=chat.text_bytes(),
             messages=len(chat.messages),
             uses=uses,
@@ -83,6 +85,15 @@ class Chat:
         if not changes and not remove:
             return None
         return strict_json.splice(body, changes, remove=remove)
+
+    def capped(self, request: ClientRequest, body: bytes, cap: int) -> bytes:
+        """The body with no more than `cap` tokens allowed for an answer."""
+        chat = request.chat
+        # Of the two names the older one is known to every server, and where a model minds it the
+        # dialect has the other.
+        newer = chat is not None and chat.max_completion_tokens is not None
+        name = "max_completion_tokens" if newer else "max_tokens"
+        return bodies.capped(body, name, request.max_output, cap)
 
     def look(self, body: bytes) -> bool:
         """Judge a whole completion."""

@@ -69,6 +69,13 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
         return sum(len(one) if isinstance(one, list) else isinstance(one, int)
                    for one in self.prompt)  # fmt: skip
 
+    def answers(self) -> int:
+        """Completions that are written: of each prompt as many as the best are chosen from."""
+        prompts = 1
+        if isinstance(self.prompt, list) and not any(isinstance(one, int) for one in self.prompt):
+            prompts = max(1, len(self.prompt))
+        return prompts * max(self.n or 1, self.best_of or 1)
+
     def uses(self) -> tuple[str, ...]:
         """See `ClientRequest.uses`."""
         given = {
@@ -86,6 +93,8 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
         if not isinstance(self.prompt, str):
             return "prompt: this target takes a single text as a prompt"
         asked = ("suffix", "echo", "best_of", "logprobs")
+        if self.max_tokens == 0:
+            return "max_tokens: this target completes by chat, which says something"
         name = next((name for name in asked if getattr(self, name)), None)
         return None if name is None else f"{name}: this target completes by chat, which has it not"
 
@@ -98,7 +107,7 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
             messages=[m.UserMessage(self.prompt)],
             frequency_penalty=self.frequency_penalty,
             logit_bias=self.logit_bias,
-            max_tokens=self.max_tokens or None,
+            max_tokens=self.max_tokens,
             n=self.n,
             presence_penalty=self.presence_penalty,
             seed=self.seed,
@@ -142,7 +151,8 @@ class Completions:
             stream=bool(asked.stream),
             hide_usage=bool(asked.stream) and not (options and options.include_usage),
             user=asked.user,
-            max_output=asked.max_tokens,
+            max_output=bodies.allowed(asked.max_tokens),
+            answers=asked.answers(),
             # A prompt of tokens counts four bytes each, as the estimator has it.
             text=(plain + 4 * asked.tokens(), wide),
             messages=1,
@@ -173,6 +183,10 @@ class Completions:
         if request.hide_usage:
             changes["stream_options"] = usage_included(body, given=b'"stream_options"' in body)
         return strict_json.splice(body, changes) if changes else None
+
+    def capped(self, request: ClientRequest, body: bytes, cap: int) -> bytes:
+        """The body with no more than `cap` tokens allowed for an answer."""
+        return bodies.capped(body, "max_tokens", request.max_output, cap)
 
     def look(self, body: bytes) -> bool:
         """Judge a whole completion."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from extproc.dialects import Failure, Fault, errors
+from extproc.retry import retry_after
 
 _INVALID_TOKEN: Final = 498
 """The key is none: elsewhere this status means that capacity is used up."""
@@ -23,7 +24,7 @@ def of_error(status: int, tree: dict[str, Any], headers: Mapping[str, str], body
         _fault(status, said),
         status if status >= 400 else 502,  # noqa: PLR2004 - an error inside a 200
         errors.bounded(said),
-        retry_after=errors.retry_after(headers),
+        retry_after=retry_after(headers),
     )
 
 

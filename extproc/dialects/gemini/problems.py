@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from extproc.dialects import Failure, Fault, errors
+from extproc.retry import retry_after
 
 _BY_STATUS: Final[dict[str, tuple[Fault, int]]] = {
     "CANCELLED": (Fault.SERVER, 499),
@@ -73,14 +76,15 @@ def of_error(
     if fault is Fault.INVALID and status > 400:  # noqa: PLR2004 - the status says more than the word
         fault = errors.fault_of(status)
     fault = _refined(fault or errors.fault_of(status), message, error)
-    wait = errors.retry_after(headers)
+    wait = retry_after(headers)
+    wait = _asked(error) if wait is None else wait
     return Failure(
         fault,
         status,
         errors.bounded(message),
         name,
         _field(error),
-        _retry_info(error) if wait is None else wait,
+        wait,
     )
 
 
@@ -123,6 +127,46 @@ def _field(error: dict[str, Any]) -> str | None:
         if isinstance(violations, list) and violations:
             return errors.text(errors.mapping(violations[0]).get("field"))
     return None
+
+
+def _asked(error: dict[str, Any]) -> float | None:
+    """Seconds until another try is worth it: what RetryInfo says or, where it says nothing, a
+    minute for a quota of a minute. Of a quota of a day RetryInfo says less than a minute too, which
+    is not true: such quotas begin anew at midnight in California (ai.google.dev, "Rate limits")."""
+    told = _retry_info(error)
+    quotas = "".join(_quotas(error))
+    if "PerDay" in quotas:
+        return max(told or 0.0, _to_midnight(datetime.now(_california())))
+    if told is None and "PerMinute" in quotas:
+        return _MINUTE
+    return told
+
+
+_MINUTE: Final = 60.0
+
+
+def _california() -> tzinfo:
+    """Its time zone; where there is no table of them, its time in winter, whose midnight is never
+    too early."""
+    try:
+        return ZoneInfo("America/Los_Angeles")
+    except ZoneInfoNotFoundError:
+        return timezone(timedelta(hours=-8))
+
+
+def _quotas(error: dict[str, Any]) -> Iterator[str]:
+    """Ids of the quotas that a QuotaFailure names, as
+    `GenerateRequestsPerDayPerProjectPerModel-FreeTier`."""
+    for one in _details(error):
+        violations = one.get("violations")
+        for violation in violations if isinstance(violations, list) else ():
+            yield errors.text(errors.mapping(violation).get("quotaId")) or ""
+
+
+def _to_midnight(now: datetime) -> float:
+    """Seconds to the next one where `now` is."""
+    next_day = datetime.combine(now.date() + timedelta(days=1), time(), now.tzinfo)
+    return next_day.timestamp() - now.timestamp()
 
 
 def _retry_info(error: dict[str, Any]) -> float | None:

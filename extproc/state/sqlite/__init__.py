@@ -1,6 +1,7 @@
 """Stores in files, for a gateway of one process."""
 
+from extproc.state.sqlite.counters import SqliteCounters
 from extproc.state.sqlite.keys import SqliteKeys
 from extproc.state.sqlite.ledger import SqliteLedger
 
-__all__ = ["SqliteKeys", "SqliteLedger"]
+__all__ = ["SqliteCounters", "SqliteKeys", "SqliteLedger"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from google.protobuf import text_format
@@ -68,4 +69,21 @@ PARSERS: Final[dict[str, tuple[bytes, ...]]] = {
         framed(_EVERY_HEADER, b"") + framed(b"", b"x"),
     ),
     "policy": tuple(map(_policy, _POLICIES)),
+    "limits": tuple(
+        json.dumps(one).encode()
+        for one in (
+            {"tokens": "10000/d", "requests": ["10/s burst 2x", "1_000/h rolling"]},
+            {
+                "user,model": {"usd": {"limit": "0.50/mo", "status": 402, "name": "month"}},
+                "strict": True,
+                "timezone": "Europe/Berlin",
+                "on_exhausted": {"downgrade": "cheap"},
+                "priority": "low",
+            },
+            {
+                "runaway": {"factor": 10, "at_least": "1/h", "window": "1m", "slow": "10/m"},
+                "all": {"concurrent": 5, "mode": "observe", "upgrade_url": "https://x.example"},
+            },
+        )
+    ),
 }

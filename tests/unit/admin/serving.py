@@ -21,6 +21,7 @@ from extproc.admin.http import application
 from extproc.identity import Keyring, KeySecret
 from extproc.records import Attribution, Cost, RequestRecord, Usage
 from extproc.state.sqlite import SqliteKeys, SqliteLedger
+from extproc.stores import check_limits
 
 SECRET = KeySecret(b"a secret of 32 bytes for testing")
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Stores:
         await self.ledger.write([entry_of(one, content, self.bounds) for one in records])
 
     def admin(self, token: str | None = None) -> Admin:
-        keyring = Keyring(self.keys, SECRET, tiers=("free", "pro"))
+        keyring = Keyring(self.keys, SECRET, tiers=("free", "pro"), check_limits=check_limits)
         return Admin(keys=keyring, ledger=self.ledger, tail=self.tail.subscribe, token=token)
 
 

@@ -87,6 +87,10 @@ BAD_FIELDS = [
     ({"expires_at": "tomorrow"}, "expires_at"),
     ({"expires_in": 1, "expires_at": 2}, "expires_at"),
     ({"limits": {"a": "x" * 5000}}, "limits"),
+    ({"limits": {"tokens": "100/x"}}, "limits.tokens"),
+    ({"limits": {"user": {"tokens": ["1/h", "0/d"]}}}, "limits.user.tokens[1]"),
+    ({"limits": {"\x1b[31m": {}}}, "limits.'\\x1b[31m'"),
+    ({"limits": {"priority": 5}}, "limits.priority"),
 ]
 
 

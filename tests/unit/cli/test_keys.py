@@ -91,6 +91,16 @@ def test_list_and_show(run: Run) -> None:
         assert first["key"] not in output
 
 
+def test_limits_of_a_key(run: Run) -> None:
+    limits = ("--limit", "tokens=5/m", "--limit", "tokens=100/d", "--limit", "priority=low")
+    made = said(run("keys", "create", "--json", *limits))
+    assert made["limits"] == {"tokens": ["5/m", "100/d"], "priority": "low"}
+    refused = run("keys", "create", "--limit", "tokens=5/x")
+    assert refused.exit_code == 1
+    assert "limits.tokens" in refused.stderr
+    assert "no unit 'x'" in refused.stderr
+
+
 def test_rotate_and_revoke(run: Run, served: Served) -> None:
     made = said(run("keys", "create", "--json"))
     rotated = run("keys", "rotate", made["id"], "--overlap", "1h")

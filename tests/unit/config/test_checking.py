@@ -19,14 +19,16 @@ from extproc.config.gateway import (
     Listen,
     Outlier,
     Provider,
+    Queue,
     Route,
     Seconds,
     Target,
     Tls,
+    Wait,
 )
 from extproc.config.rule_names import RULES
 from extproc.config.tree import json_name
-from extproc.policy import HeaderIdentity, MtlsIdentity
+from extproc.policy import Ceilings, HeaderIdentity, MtlsIdentity
 
 GOOD = Path(__file__).parents[2] / "fixtures" / "good" / "gateway.yaml"
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -132,7 +134,7 @@ def test_the_documentation_lists_every_rule() -> None:
 
 KINDS = [
     *(Provider, Health, Outlier, Target, Route, Listen, Tls, Identity, Jwt),
-    *(MtlsIdentity, HeaderIdentity),
+    *(MtlsIdentity, HeaderIdentity, Queue, Ceilings),
 ]
 
 
@@ -144,7 +146,7 @@ def test_the_documentation_lists_every_field_with_its_default(kind: type[msgspec
         if one.required:
             rows = [line for line in rows if line.startswith(f"| `{one.name}` | required | ")]
         elif isinstance(one.default, (str, int, float)):
-            unit = "s" if isinstance(one.default, Seconds) else ""
+            unit = "s" if isinstance(one.default, (Seconds, Wait)) else ""
             number = isinstance(one.default, (int, float)) and not isinstance(one.default, bool)
             said = f"{one.default:g}{unit}" if number else str(one.default).lower()
             rows = [line for line in rows if line.startswith(f"| `{one.name}` | `{said}` | ")]

@@ -138,9 +138,7 @@ def test_what_a_route_says_reaches_the_service(tmp_path: Path) -> None:
         "routes: [{name: r, chain: one, identity: open, mode: observe, credentials: caller, "
         "record: content, ledger: required}]\n"
     )
-    render(load(f"{GATEWAY}{routes}tiers: {{free: {{rpm: 2.50}}, pro: {{}}}}\n")).write_dir(
-        tmp_path
-    )
+    render(load(f"{GATEWAY}{routes}tiers: {{free: {{}}, pro: {{}}}}\n")).write_dir(tmp_path)
     table = parsed((tmp_path / "rds-gateway.yaml").read_text())["resources"][0]
     [shared] = table["virtual_hosts"]
     said = shared["routes"][0]["metadata"]["filter_metadata"]["tollgate"]
@@ -154,7 +152,7 @@ def test_what_a_route_says_reaches_the_service(tmp_path: Path) -> None:
         "record": "content",
         "ledger": "required",
     }
-    assert shared["metadata"]["filter_metadata"]["tollgate"]["tiers"] == ["free", "pro"]
+    assert shared["metadata"]["filter_metadata"]["tollgate"]["tiers"] == {"free": {}, "pro": {}}
 
 
 PROVIDERS = {

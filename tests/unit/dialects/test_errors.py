@@ -1,6 +1,4 @@
 import json
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -314,41 +312,6 @@ def test_messages_are_bounded_and_carry_no_keys(name: str) -> None:
     assert "sk-" not in found.message
 
 
-def in_seconds(seconds: float) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-
-
-@pytest.mark.parametrize(
-    ("headers", "low", "high"),
-    [
-        ({"retry-after": "7"}, 7, 7),
-        ({"retry-after": "0.5"}, 0.5, 0.5),
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5, 1.5),
-        ({"retry-after-ms": "soon", "retry-after": "9"}, 9, 9),
-        ({"retry-after": "-5"}, 0, 0),
-        ({"retry-after": "1e300"}, 86_400, 86_400),
-        ({"retry-after": "inf"}, 86_400, 86_400),
-    ],
-)
-def test_retry_after(headers: dict[str, str], low: float, high: float) -> None:
-    wait = errors.retry_after(headers)
-    assert wait is not None
-    assert low <= wait <= high
-
-
-def test_retry_after_as_a_date() -> None:
-    soon = errors.retry_after({"retry-after": in_seconds(60)})
-    assert soon is not None
-    assert 50 <= soon <= 60
-    assert errors.retry_after({"retry-after": in_seconds(-60)}) == 0
-
-
-@pytest.mark.parametrize("value", ["", "soon", "nan", "Mon, 99 Foo 2026", "1 2", "٣s"])
-def test_retry_after_that_says_nothing(value: str) -> None:
-    assert errors.retry_after({"retry-after": value}) is None
-    assert errors.retry_after({}) is None
-
-
 @pytest.mark.parametrize(
     ("fault", "status", "kind", "code"),
     [
@@ -388,7 +351,16 @@ JSON: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["error", "message", "type", "code", "status", "details", "retryDelay"]
+                [
+                    "error",
+                    "message",
+                    "type",
+                    "code",
+                    "status",
+                    "details",
+                    "retryDelay",
+                    "violations",
+                ]
             ),
             inner,
             max_size=5,

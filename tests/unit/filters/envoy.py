@@ -18,6 +18,7 @@ from extproc.filters.exchange import (
     RequestHead,
     ResponseHead,
     Trailers,
+    Wait,
 )
 
 
@@ -34,6 +35,8 @@ class Envoy:
         self.answer: Answer | None = None
         self.left = False
         self.passed: list[Pass] = []
+        self.waits: list[float] = []
+        """Seconds that were asked for."""
 
     async def request(
         self, headers: dict[str, str], body: bytes, attributes: dict[str, str]
@@ -92,7 +95,11 @@ class Envoy:
 
     async def _send(self, event: Event) -> None:
         self.waiting.append(event)
-        self._apply(await self.handler.on(event))
+        actions = await self.handler.on(event)
+        if actions and isinstance(actions[0], Wait):
+            self.waits.append(actions[0].seconds)
+            actions = await actions[0].then()
+        self._apply(actions)
 
     def _apply(self, actions: Sequence[Action]) -> None:
         for action in actions:

@@ -9,7 +9,10 @@ from google.protobuf import text_format
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
+from extproc.limits.gate import Gate
 from extproc.pb.metadata_pb2 import Metadata
+from extproc.state.embedded.limits import MemoryLimits
+from extproc.telemetry import Telemetry
 
 DIALECTS = {
     "openai": ("openai", "gpt-4o"),
@@ -23,6 +26,11 @@ SYSTEMS = {
     "bedrock": ("aws.bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
 }
 """Those, and one whose streams are none of server-sent events."""
+
+
+def gate(told: Telemetry | None = None) -> Gate:
+    """Limits that are counted in memory."""
+    return Gate(MemoryLimits(), (told or Telemetry()).limits)
 
 
 def metadata(policy: dict[str, Any]) -> str:

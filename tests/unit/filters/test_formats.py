@@ -17,11 +17,13 @@ from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
 from tests.unit.dialects.level import PLAIN
 from tests.unit.filters.envoy import Envoy
-from tests.unit.filters.samples import inner
+from tests.unit.filters.samples import gate, inner
 from tests.unit.filters.test_gateway import Gateway
 
 NOTES = MemoryNotes()
-FILTER = TargetFilter(Rooms(dialects.load(), dialects.formats(), NOTES, Telemetry(), Large()))
+FILTER = TargetFilter(
+    Rooms(dialects.load(), dialects.formats(), NOTES, Telemetry(), Large(), gate())
+)
 JSON = {"content-type": "application/json", "content-length": "9"}
 ANSWER = {
     "id": "chatcmpl-1",

@@ -24,7 +24,7 @@ from extproc.routing import Routes
 from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
 from tests.unit.filters.envoy import Envoy
-from tests.unit.filters.samples import STREAMS, chat, openai_chunk, outer
+from tests.unit.filters.samples import STREAMS, chat, gate, openai_chunk, outer
 
 POST = {
     ":method": "POST",
@@ -96,6 +96,7 @@ class Gateway:
             self.records,
             Identify(self.known),
             self.ledger,
+            gate(self.records),
             Large(),
             b"secret",
         )

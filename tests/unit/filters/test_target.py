@@ -19,11 +19,11 @@ from extproc.filters.verdict import decode
 from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
 from tests.unit.filters.envoy import Envoy
-from tests.unit.filters.samples import DIALECTS, STREAMS, chat, event, inner, openai_chunk
+from tests.unit.filters.samples import DIALECTS, STREAMS, chat, event, gate, inner, openai_chunk
 
 SSE = {"content-type": "text/event-stream", "content-length": "9"}
 JSON = {"content-type": "application/json"}
-ROOMS = Rooms(dialects.load(), dialects.formats(), MemoryNotes(), Telemetry(), Large())
+ROOMS = Rooms(dialects.load(), dialects.formats(), MemoryNotes(), Telemetry(), Large(), gate())
 FILTER = TargetFilter(ROOMS)
 HEADERS = {"x-tollgate-i-id": "id-1", "x-tollgate-feature": "f", "x-sim-script": "{}"}
 

@@ -127,7 +127,7 @@ async def test_an_unknown_path_is_not_told_to_who_is_not_let_in(gateway: Gateway
 
 
 async def test_a_tier_that_the_gateway_does_not_have_is_refused(gateway: Gateway) -> None:
-    envoy = await ask(gateway, chat(), host={**KEYS, "tiers": ["free"]})
+    envoy = await ask(gateway, chat(), host={**KEYS, "tiers": {"free": {}}})
     assert refused(envoy) == (403, "tier_not_allowed")
 
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -6,14 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.identity import FileError, Imported, Keyring
-from extproc.identity.files import Taken, read
+from extproc.identity.files import Reading, Taken, read
 from extproc.identity.keys import mint
-from extproc.identity.record import stored
+from extproc.identity.record import FieldError, stored
 from extproc.state import ExistsError, StoredKey
 from tests.unit.identity.keystore import NOW, SECRET, Clock, MemoryKeys, keyring
 
 KEY = mint("0123456789Ab")
 OTHER = mint()
+
+
+def no_more_than_five(limits: Mapping[str, Any]) -> None:
+    if limits.get("requests", 0) > 5:
+        raise FieldError("limits.requests: 5 are the most")
 
 
 @pytest.fixture
@@ -23,7 +29,7 @@ def store() -> MemoryKeys:
 
 @pytest.fixture
 def ring(store: MemoryKeys) -> Keyring:
-    return keyring(store, Clock(), tiers=("free", "pro"))
+    return keyring(store, Clock(), tiers=("free", "pro"), check_limits=no_more_than_five)
 
 
 def lines(*said: Any) -> bytes:
@@ -58,6 +64,9 @@ async def test_a_key_is_taken_over_or_made(ring: Keyring) -> None:
         (lines(b'{"user": "a", "user": "b"}'), 'line 1: .* duplicate key "user"'),
         (lines(b'{"expires_in": NaN}'), "line 1: .* NaN is not JSON"),
         (lines(b'{"limits": ' + b"[" * 200 + b"]" * 200 + b"}"), "line 1: .* nested deeper"),
+        (lines({}, {"limits": {"requests": 6}}), "line 2: limits.requests: 5 are the most"),
+        (lines({**EXPORTED, "limits": {"requests": 6}}), "line 1: limits.requests: 5 are the most"),
+        (lines({"key": KEY.text, "limits": {"requests": 6}}), "line 1: limits.requests: 5 are"),
         (lines({}, {}, {"tiers": "pro"}), "line 3: tiers: a key has no such .* 'tier'"),
         (lines({}, b"", {"tier": "gold"}), 'line 3: tier: there is no "gold"; there are free, pro'),
         (lines({"user": "a\nb"}), r'line 1: user: "a\\nb" has control characters'),
@@ -101,7 +110,7 @@ async def test_a_mistake_is_named_with_its_line_and_nothing_is_taken(
 def test_a_file_has_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extproc.identity.files.MOST_BYTES", 10)
     with pytest.raises(FileError, match=r"^11 bytes; 10 are the most"):
-        read(b" " * 11, SECRET, (), NOW)
+        read(b" " * 11, Reading(SECRET, (), NOW))
 
 
 async def test_what_is_there_already_is_named_with_its_line(
@@ -143,7 +152,7 @@ async def test_import_forgets_what_was_known(ring: Keyring) -> None:
 
 
 def test_what_is_taken_does_not_show_keys() -> None:
-    taken = read(lines({}), SECRET, (), NOW)[0]
+    taken = read(lines({}), Reading(SECRET, (), NOW))[0]
     assert taken.key is not None
     shown = repr(taken) + repr(Imported(taken.record.id, taken.key)) + repr(taken.record)
     assert taken.key not in shown
@@ -152,7 +161,7 @@ def test_what_is_taken_does_not_show_keys() -> None:
 
 def attempt(file: bytes) -> list[Taken] | str:
     try:
-        return read(file, SECRET, ("free",), NOW)
+        return read(file, Reading(SECRET, ("free",), NOW))
     except FileError as error:
         return str(error)
 

@@ -42,13 +42,14 @@ def asking(*needs: str) -> Callable[[TargetPolicy], Demand]:
 
 def test_every_level_that_fits_is_in_the_chain_with_its_weights() -> None:
     plan = ROUTE.plan(LEVELS, 10, None, asking())
-    assert plan.chain == ((("t-small", 1), ("t-large", 2)), (("t-plain", 1),))
+    assert plan.levels == ((("small", 1), ("large", 2)), (("plain", 1),))
+    assert ROUTE.chain(plan.levels) == ((("t-small", 1), ("t-large", 2)), (("t-plain", 1),))
     assert plan.left_out == ()
 
 
 def test_a_target_that_cannot_leaves_its_level_to_the_others() -> None:
     plan = ROUTE.plan(LEVELS, 101, None, asking("tools"))
-    assert plan.chain == ((("t-large", 2),),)
+    assert plan.levels == ((("large", 2),),)
     assert [(name, refusal.reason) for name, refusal in plan.left_out] == [
         ("small", Reason.CONTEXT),
         ("plain", Reason.FEATURE),
@@ -59,7 +60,7 @@ def test_what_the_dialect_cannot_carry_is_left_out() -> None:
     plan = ROUTE.plan(
         LEVELS, 1, None, lambda target: Demand(NOTHING, f"audio: not in {target.dialect}")
     )
-    assert plan.chain == ()
+    assert plan.levels == ()
     assert {refusal.detail for _, refusal in plan.left_out} == {"audio: not in openai"}
 
 

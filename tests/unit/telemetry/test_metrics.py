@@ -224,6 +224,16 @@ def test_every_metric_that_is_exposed_has_its_name_in_the_list() -> None:
     telemetry.identified("key", "ok")
     telemetry.not_allowed("user")
     telemetry.watch_ledger(lambda: dict.fromkeys(names.LEDGER, 1.0))
+    telemetry.limits.decided("a", "refused")
+    telemetry.limits.crossed("a", 0.8)
+    telemetry.limits.away("local")
+    telemetry.limits.waited("high", 0.1)
+    telemetry.limits.dropped("high", "timeout")
+    telemetry.limits.headroom("a", 0.5)
+    told: dict[str, dict[str, float]] = {"waiting": {"high": 1.0}}
+    for group, name in names.LIMITS:
+        told.setdefault(group, {})[name] = 1.0
+    telemetry.limits.watch(lambda: told)
     families = {
         family.name for family in text_string_to_metric_families(telemetry.expose()[0].decode())
     }

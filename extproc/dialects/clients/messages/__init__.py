@@ -9,11 +9,16 @@ with the client, in blocks of thinking (`thoughts`).
 from __future__ import annotations
 
 from extproc import strict_json
-from extproc.dialects import ClientRequest, Counted, StreamReader, Vectors
+from extproc.dialects import ClientRequest, Counted, StreamReader, Vectors, bodies
 from extproc.dialects.again import unknown
 from extproc.dialects.chat.completion import Completion, Writer
 from extproc.dialects.clients.messages.chat import Translation, translate
-from extproc.dialects.clients.messages.native import MessagesClientRequest, for_native, is_sealed_in
+from extproc.dialects.clients.messages.native import (
+    MessagesClientRequest,
+    for_native,
+    is_sealed_in,
+    thinking_within,
+)
 from extproc.dialects.clients.messages.parsing import parse
 from extproc.dialects.clients.messages.request import FIELDS, MessagesRequest, decode
 from extproc.dialects.clients.messages.watch import MessagesWatch, look
@@ -39,7 +44,7 @@ class Messages:
             stream=bool(said.stream),
             user=said.user,
             metadata=said.labels,
-            max_output=said.max_tokens,
+            max_output=bodies.allowed(said.max_tokens),
             text=made.chat.text_bytes(),
             messages=len(made.chat.messages),
             uses=uses,
@@ -68,6 +73,16 @@ class Messages:
     def forwarded(self, request: ClientRequest, body: bytes, model: str | None) -> bytes | None:
         """The body with another model, and without what was for the gateway."""
         return forwarded(request, body, model)
+
+    def capped(self, request: ClientRequest, body: bytes, cap: int) -> bytes:
+        """The body with no more than `cap` tokens allowed for an answer."""
+        if request.max_output is not None and request.max_output <= cap:
+            return body
+        changes: dict[str, object] = {"max_tokens": cap}
+        thinking = thinking_within(body, cap)
+        if thinking is not None:
+            changes["thinking"] = thinking
+        return strict_json.splice(body, changes)
 
     def look(self, body: bytes) -> bool:
         """Judge a whole message."""

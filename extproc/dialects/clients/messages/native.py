@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from extproc import strict_json
 from extproc.dialects import ClientRequest
+from extproc.dialects.anthropic.thinking import MIN_BUDGET
 from extproc.dialects.clients.responses.sealed import PREFIX, is_sealed
 from extproc.dialects.text import NONE
 
@@ -19,6 +20,18 @@ class MessagesClientRequest(ClientRequest, frozen=True, kw_only=True):
     def passing(self, body: bytes) -> bytes:
         """See `ClientRequest`."""
         return for_native(body) if self.sealed else body
+
+
+def thinking_within(body: bytes, cap: int) -> dict[str, Any] | None:
+    """What `thinking` has to become where an answer may have no more than `cap` tokens, of which
+    thinking must leave some: half of them, or none where that would be less than a model thinks.
+    None: it may stay."""
+    thinking = _THINKING.decode(body).thinking
+    if thinking is None or (thinking.get("budget_tokens") or 0) < cap:
+        return None
+    if cap <= MIN_BUDGET:
+        return {"type": "disabled"}
+    return {**thinking, "budget_tokens": max(cap // 2, MIN_BUDGET)}
 
 
 def is_sealed_in(body: bytes) -> bool:
@@ -71,6 +84,10 @@ class _Body(Struct):
     messages: list[Raw]
 
 
+class _Thinking(Struct):
+    thinking: dict[str, Any] | None = None
+
+
 class _Message(Struct):
     content: str | list[Raw] | None = None
 
@@ -88,6 +105,7 @@ class _Citation(Struct):
 
 _MARK: Final = PREFIX.encode()
 _BODY: Final = msgspec.json.Decoder(_Body)
+_THINKING: Final = msgspec.json.Decoder(_Thinking)
 _MESSAGE: Final = msgspec.json.Decoder(_Message)
 _BLOCK: Final = msgspec.json.Decoder(_Block)
 _CITATIONS: Final = msgspec.json.Decoder(list[Raw] | None)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from extproc import strict_json
-from extproc.dialects import ClientRequest, Counted, StreamReader, Vectors
+from extproc.dialects import ClientRequest, Counted, StreamReader, Vectors, bodies
 from extproc.dialects.again import unknown
 from extproc.dialects.chat.completion import Completion, Writer
 from extproc.dialects.clients.responses import request as requests
@@ -57,7 +57,7 @@ class Responses:
             stream=bool(said.stream),
             user=said.user,
             metadata=said.metadata,
-            max_output=said.max_output_tokens,
+            max_output=bodies.allowed(said.max_output_tokens),
             text=made.chat.text_bytes(),
             messages=len(made.chat.messages),
             uses=uses,
@@ -94,6 +94,10 @@ class Responses:
         if remove:
             changes["model"] = model or request.model
         return strict_json.splice(body, changes, remove=remove) if changes or remove else None
+
+    def capped(self, request: ClientRequest, body: bytes, cap: int) -> bytes:
+        """The body with no more than `cap` tokens allowed for an answer."""
+        return bodies.capped(body, "max_output_tokens", request.max_output, cap)
 
     def look(self, body: bytes) -> bool:
         """Judge a whole response."""

@@ -1,9 +1,12 @@
 import json
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 
 from extproc.dialects import Fault
+from extproc.dialects.gemini import problems
 from tests.unit.dialects.gemini.samples import GEMINI
 
 
@@ -80,6 +83,50 @@ def test_retry_info_says_how_long_to_wait() -> None:
     body = error(429, "RESOURCE_EXHAUSTED", "Quota exceeded", *details)
     assert GEMINI.failure(429, {}, body).retry_after == 34.07
     assert GEMINI.failure(429, {"retry-after": "5"}, body).retry_after == 5
+
+
+def quota(quota_id: Any, delay: str | None = None) -> bytes:
+    details: list[dict[str, Any]] = [
+        {
+            "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+            "violations": [{"quotaId": quota_id}],
+        }
+    ]
+    if delay is not None:
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+    return error(429, "RESOURCE_EXHAUSTED", "Quota exceeded", *details)
+
+
+def test_a_quota_of_a_minute_is_there_again_in_a_minute() -> None:
+    body = quota("GenerateRequestsPerMinutePerProjectPerModel")
+    assert GEMINI.failure(429, {}, body).retry_after == 60
+
+
+def test_a_quota_of_a_day_is_there_again_at_midnight_in_california() -> None:
+    """Whatever RetryInfo says: it counts the seconds of a minute."""
+    body = quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier", "50s")
+    wait = GEMINI.failure(429, {}, body).retry_after
+    assert wait is not None
+    then = datetime.now(UTC) + timedelta(seconds=wait + 60)
+    there = then.astimezone(ZoneInfo("America/Los_Angeles"))
+    assert there.time() < time(0, 2) or wait == 50
+
+
+def test_without_a_table_of_time_zones_midnight_is_that_of_winter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(_: str) -> ZoneInfo:
+        raise ZoneInfoNotFoundError
+
+    monkeypatch.setattr(problems, "ZoneInfo", missing)
+    wait = GEMINI.failure(429, {}, quota("RequestsPerDay")).retry_after
+    assert wait is not None
+    assert (datetime.now(UTC) + timedelta(seconds=wait + 60)).hour == 8
+
+
+@pytest.mark.parametrize("odd", [None, 7, ["x"], {}, ""])
+def test_a_quota_that_has_no_name_says_nothing(odd: Any) -> None:
+    assert GEMINI.failure(429, {}, quota(odd)).retry_after is None
 
 
 @pytest.mark.parametrize(
