@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "usage": "extproc.cli.usage:usage",
     "tail": "extproc.cli.tail:tail",
     "report": "extproc.cli.report:report",
+    "guard": "extproc.cli.guard:guard",
 }
 """Where each command is. One that only asks a running gateway need not wait for the modules that
 run one, which take half a second to import."""

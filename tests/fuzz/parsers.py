@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from extproc import strict_json
 from extproc.dialects import event_stream, sse
 from extproc.errors import ClientError
+from extproc.guard.default import DefaultDetector, DetectorPolicy
 from extproc.headers import NAMESPACE
 from extproc.limits.expression import MOST
 from extproc.limits.reading import Known, Place, read
@@ -181,6 +183,29 @@ def limits(data: bytes) -> None:
         assert max(rule.amount, rule.most) <= MOST
 
 
+# --- the guard ----------------------------------------------------------------------------
+
+
+@cache
+def detector() -> DefaultDetector:
+    """One that looks for everything, however unsure it is of it."""
+    return DefaultDetector(
+        DetectorPolicy(least=0.0, patterns={"ticket": r"AC-\d{4}"}, words={"project": ["falcon 9"]})
+    )
+
+
+def guard(data: bytes) -> None:
+    """Findings of any text are in order, none over another, and can be taken out of it."""
+    text = data.decode("utf-8", "surrogateescape" if data[:1] == b"s" else "replace")
+    rest, reached = [], 0
+    for one in detector().find(text):
+        assert reached <= one.start < one.end <= len(text)
+        assert 0 < one.confidence <= 1
+        rest.append(text[reached : one.start])
+        reached = one.end
+    assert "4111111111111111" not in "".join((*rest, text[reached:])).split()
+
+
 def every() -> list[Target]:
     """The targets of this module."""
     known = samples.PARSERS
@@ -190,5 +215,6 @@ def every() -> list[Target]:
         "event_stream": Door(event_streams, "event_stream", 1 + CUTS, known["event_stream"]),
         "policy": Door(policy, "text", 0, known["policy"]),
         "limits": Door(limits, "json", 0, known["limits"]),
+        "guard": Door(guard, "text", 0, known["guard"]),
     }
     return [Target(name, (door,)) for name, door in doors.items()]

@@ -86,4 +86,33 @@ PARSERS: Final[dict[str, tuple[bytes, ...]]] = {
             },
         )
     ),
+    "guard": (
+        b"Mail a.b+c@example.co.uk or john [at] example [dot] com, tel. +44 20 7946 0958 ext. 12",
+        (
+            b"card 4111 1111 1111 1111, "
+            b"iban DE89 3704 0044 0532 0130 00, ssn 123-45-6789, 943 476 5919"
+        ),
+        (
+            b"password: Sommer2024! "
+            b"postgres://admin:s3cr@t@db.example.com/x api_key = 'sk-ab12cd34ef56gh78ij90'"
+        ),
+        (
+            b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln "
+            b"00:1B:44:11:3A:B7 192.168.0.14 fe80::1ff:fe23:4567:890a"
+        ),
+        b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGl\n-----END EC PRIVATE KEY-----",
+        (
+            b"passport no. C01X00T47, "
+            b"driver's license D1234567, DNI 12345678Z, RSSMRA85T10A562S, L01X00T471"
+        ),
+        (
+            "4\u200b111 \uff11\uff11\uff11\uff11 \u0661\u0661\u0661\u0661 1111 "
+            "\u7535\u8bdd13812345678"
+        ).encode(),
+        b"Dear Mr. John Smith, 12 High Street, London, born on 12/05/1985; falcon 9, AC-1234",
+        (
+            b""
+            b"P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10"
+        ),
+    ),
 }

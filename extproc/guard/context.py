@@ -1,0 +1,183 @@
+"""Words near a number that tell what it is.
+
+A form without a checksum (a passport, an account) is only what the words around it say. They are
+looked up when there is such a form, in a few characters around it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+BEFORE: Final = 52
+"""Characters in front of a number in which words speak of it: a clause, or a label and its line."""
+AFTER: Final = 20
+_BEHIND: Final = 12
+"""Characters by which a word behind a number seems farther away: most labels stand in front."""
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_STOP: Final = re.compile(r"(?<=\w\w\w\w)[.!](?=\s)|(?<!:)(?<!: )\n")
+"""An end of a sentence (not of an abbreviation) or of a line that is no label."""
+_FAR: Final = 40
+"""Characters by which a word in another sentence, or on another line, seems farther away."""
+
+_WORDS: Final = {
+    "phone": "phone telephone tel telefon telefoon telefono teléfono téléphone telephone "
+    "telefone tlf tlfn mobile mobil móvil movil cell cellphone cellular celular handy "
+    "smartphone landline portable fax telefax whatsapp sms signal voicemail hotline "
+    "dial dialed dialled rufnummer telefonnummer handynummer mobilnummer festnetz "
+    "anrufen llámame llamar appelez appeler chiamare chiamami cellulare cel callback "
+    "helpline switchboard pager phones mobiles телефон тел мобильный फोन मोबाइल tél",
+    "call": "call calling called calls ring rung reach reachable answering messages texting "
+    "texted registered contact",
+    "label": "office desk home work extension main direct",
+    "number": "number numbers numéro numero número nummer",
+    "card": "card cards cc visa mastercard amex maestro credit debit creditcard diners "
+    "discover jcb unionpay kreditkarte kartennummer karte carte tarjeta carta carte "
+    "pan ccn карта карты",
+    "ssn": "ssn ssns socialsecurity",
+    "itin": "itin itins",
+    "bank": "acct kontonummer kontonr checking",
+    "bank?": "account accounts konto savings",
+    "routing": "routing aba rtn",
+    "passport": "passport passports passeport pasaporte passaporto reisepass reisepassnummer "
+    "passnummer paspoort passaporte passportnumber паспорт паспорта पासपोर्ट",
+    "licence": "dl dln führerschein führerscheinnummer fahrerlaubnis permis patente dvla",
+    "licence?": "license licence licenses licences",
+    "driver": "driver drivers driving conducir conduire guida dmv",
+    "nhs": "nhs",
+    "nino": "nino ni insurance",
+    "taxde": "steuer steuerid steueridentifikationsnummer identifikationsnummer idnr tin "
+    "steuernummer tax tid",
+    "idcard": "ausweis personalausweis ausweisnummer personalausweisnummer identity idcard perso",
+    "nir": "nir sécu sécurité insee sociale vitale secu securite",
+    "nif": "dni nif nie documento",
+    "fiscal": "fiscale codice cf fiscal",
+    "aadhaar": "aadhaar aadhar adhaar uid uidai आधार",
+    "pan": "pan pancard",
+    "iban": "iban",
+    "ip": "ip ips ipv4 ipv6 address host server subnet",
+    "version": "version versions v ver release upgrade upgraded firmware build section chapter "
+    "clause",
+    "other": "order orders tracking invoice isbn imei sku serial transaction ticket timestamp "
+    "reference case epoch model part commit issue id ean upc gtin barcode population "
+    "latitude longitude",
+    "digest": "sha sha256 sha1 md5 hash digest checksum etag commit fingerprint integrity",
+    "secret": "token tokens secret secrets bearer authorization credential credentials apikey "
+    "password passwd passphrase passwort",
+    "key": "key keys",
+    "german": "german germany deutsch deutsche deutscher deutschland bundesdruckerei",
+    "foreign": "british uk german french italian spanish indian canadian australian dutch swiss "
+    "austrian irish eu european india germany france italy spain canada australia "
+    "polish japanese chinese brazilian mexican russian deutscher französischer",
+}
+_PAIRS: Final = {
+    "ssn": "social security,sozial security",
+    "itin": "individual taxpayer,taxpayer identification",
+    "bank": "bank account,account number,account no,account num,acct no",
+    "routing": "transit number,routing number",
+    "licence": "s license,s licence,driver license,drivers license,driver licence,driving licence,"
+    "driving license,drivers licence,licence number,license number,operator license,"
+    "carnet de,patente di,permis de",
+    "nhs": "national health,health service",
+    "nino": "national insurance,insurance number,ni number,ni no",
+    "taxde": "steuerliche identifikationsnummer,tax id,tax identification",
+    "idcard": "id card,identity card,carte d,national id,ausweis nr,card number",
+    "nir": "sécurité sociale,numéro de,carte vitale,social security",
+    "nif": "tax id,national id,identity number,documento nacional",
+    "fiscal": "codice fiscale,tax code,fiscal code",
+    "phone": "text me,call me,my number,her number,his number,their number,reach me,call us,"
+    "contact number,ring me,appelez moi,mi número,mein handy",
+    "key": "api key,access key,secret key,auth key",
+    "secret": "api key,access key,secret key,private key,auth key,encryption key,signing key,"
+    "shared key,account key,client secret",
+}
+_UNSPACED: Final = {
+    "phone": ("电话", "手机", "電話", "手機", "携帯", "联系方式", "전화", "휴대폰", "โทร"),
+    "card": ("银行卡", "信用卡", "クレジットカード", "카드", "卡号"),
+    "passport": ("护照", "護照", "パスポート", "여권"),
+    "bank": ("账号", "账户", "口座"),
+    "secret": ("密码", "密钥", "パスワード", "비밀번호"),
+    "licence": ("驾照", "驾驶证", "運転免許"),
+}
+STEMS: Final = (
+    "pass", "licen", "driv", "führer", "fahrerl", "permis", "patente", "dvla", "dmv",
+    "acc", "konto", "saving", "checking", "carnet", "ausweis", "ident", "perso",
+    "id card", "паспорт", "护照", "護照", "驾", "账", "口座", "여권", "パスポート",
+    "運転", "पासपोर्ट",
+    "dl",
+)  # fmt: skip
+"""One of these is in every text that speaks of passports, licences or accounts."""
+_WIDE: Final = "\u0e00"
+"""From here on there are scripts that put no spaces between words."""
+
+
+def _table(words: Mapping[str, str], apart: str | None) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for kind, said in words.items():
+        for one in said.split(apart):
+            found[one] = (*found.get(one, ()), kind)
+    return found
+
+
+class Context:
+    """The words of every language that are known, folded as texts are."""
+
+    def __init__(self, fold: Mapping[int, str]) -> None:
+        self._one = {
+            word.translate(fold).lower(): kinds for word, kinds in _table(_WORDS, None).items()
+        }
+        self._two: dict[str, dict[str, tuple[str, ...]]] = {}
+        for pair, kinds in _table(_PAIRS, ",").items():
+            first, _, second = pair.translate(fold).lower().rpartition(" ")
+            self._two.setdefault(second, {})[first] = kinds
+
+        self._stems = tuple(stem.translate(fold).lower() for stem in STEMS)
+
+    def papers(self, lower: str, start: int = 0, end: int | None = None) -> bool:
+        """Whether a place may speak of what words alone tell: passports, licences, accounts."""
+        piece = lower[start:end]
+        return any(stem in piece for stem in self._stems)
+
+    def around(self, lower: str, start: int, end: int) -> dict[str, int]:
+        """What words around a place speak of, with the characters between; small is near.
+
+        Takes the same time however long the text is.
+        """
+        found: dict[str, int] = {}
+        first = max(0, start - BEFORE)
+        self._look(lower, first, start, start, found, behind=False)
+        self._look(lower, end, min(len(lower), end + AFTER), end, found, behind=True)
+        return found
+
+    def _look(
+        self, lower: str, first: int, last: int, place: int, found: dict[str, int], *, behind: bool
+    ) -> None:
+        piece = lower[first:last]
+        if behind:
+            piece = piece.partition("\n")[0]
+        stops: list[int] | None = None
+        before = ""
+        for match in _WORD.finditer(piece):
+            word = match[0]
+            kinds = self._one.get(word, ())
+            pairs = self._two.get(word)
+            if pairs is not None:
+                kinds += pairs.get(before, ())
+            before = word
+            if not kinds:
+                continue
+            at = first + (match.start() if behind else match.end())
+            if stops is None:
+                stops = [first + one.start() for one in _STOP.finditer(piece)]
+            far = _FAR if any((at <= stop) != behind for stop in stops) else 0
+            distance = far + ((at - place + _BEHIND) if behind else place - at)
+            for kind in kinds:
+                found[kind] = min(distance, found.get(kind, distance))
+        if piece and max(piece) >= _WIDE:
+            self._look_unspaced(piece, found, _BEHIND if behind else 1)
+
+    def _look_unspaced(self, piece: str, found: dict[str, int], distance: int) -> None:
+        for kind, words in _UNSPACED.items():
+            if any(word in piece for word in words):
+                found.setdefault(kind, distance)

@@ -1,0 +1,324 @@
+"""Postal addresses: a house number beside the name of a street, and what follows on its lines.
+
+Streets are told by their word (`Road`, `-straße`, `Rue`, `ulica`), by a unit behind them (`Apt.
+12`, `Suite 3`), by the form of post boxes, or by words in front (`lives at`, `my address is`).
+"""
+
+# ruff: noqa: RUF001 - signs and words of many scripts
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from extproc.guard import Finding
+
+FORM: Final = 0.85
+"""A street's word and a number, or a box."""
+UNIT: Final = 0.8
+TOLD: Final = 0.65
+"""Only the words in front say that it is an address."""
+
+_UPPER: Final = "".join(sign for sign in map(chr, range(0x530)) if sign.isupper())
+_NO_STREET: Final = r"(?!(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Room|Box)\b)"
+_CAP: Final = rf"{_NO_STREET}[{_UPPER}][^\W\d_]*(?:['’.\-][^\W\d_]+)*"
+_JOIN: Final = (
+    r"(?:de|del|della|du|des|do|da|dos|das|la|las|le|les|los|el|di|dei|of|the|and|y|van|von|der"
+    r"|den|al)"
+)
+_WORDS: Final = rf"(?:{_JOIN}[ ]){{0,2}}{_CAP}(?:[ ](?:{_JOIN}[ ]){{0,3}}{_CAP}){{0,3}}"
+_NUMBER: Final = r"\d{1,6}(?:[-/]\d{1,5})?[A-Za-z]?"
+_ENGLISH: Final = (
+    r"(?:[Ss]treet|[Ss]t|[Aa]venue|[Aa]ve?|[Rr]oad|[Rr]d|[Bb]oulevard|[Bb]lvd|[Ll]ane|[Ll]n"
+    r"|[Dd]rive|[Dd]r"
+    r"|[Cc]ourt|[Cc]t|[Pp]lace|[Pp]l|[Ss]quare|[Ss]q|[Tt]errace|[Tt]er|[Ww]ay|[Hh]ighway|[Hh]wy"
+    r"|[Pp]arkway|[Pp]kwy|[Cc]ircle|[Cc]ir|[Tt]rail|[Tt]rl|[Cc]lose|[Cc]rescent|[Cc]res|[Gg]ardens"
+    r"|[Gg]rove|[Mm]ews|[Rr]ow|[Ww]alk|[Aa]lley|[Pp]laza|[Qq]uay|[Ee]splanade|[Tt]urnpike|[Pp]ike"
+    r"|[Ll]oop|[Rr]un)"
+)
+_BEFORE_NAME: Final = (
+    r"(?:[Rr]ue|[Aa]venue|[Bb]oulevard|[Bb]d|[Cc]hemin|[Aa]ll[ée]e|[Ii]mpasse|[Qq]uai|[Rr]oute"
+    r"|[Cc]ours"
+    r"|[Vv]ia|[Vv]iale|[Pp]iazza|[Pp]iazzale|[Cc]orso|[Vv]icolo|[Ll]argo|[Cc]alle|[Aa]venida"
+    r"|[Aa]vda\.?|[Aa]v\."
+    r"|[Pp]aseo|[Cc]arrer|[Cc]tra\.?|[Cc]amino|[Rr]ua|[Tt]ravessa|[Pp]raça|[Ee]strada|[Rr]odovia"
+    r"|[Uu]l\.?|[Uu]lica"
+    r"|[Aa]leja|[Aa]l\.|[Oo]s\.|[Ss]trada|[Cc]alea|[Bb]ulevardul|[Ll]ange|[Aa]m|[Aa]n der|[Ii]m"
+    r"|[Zz]um|[Zz]ur"
+    r"|[Уу]лица|[Уу]л\.|[Пп]роспект|[Пп]р\.)"
+)
+_GRAFTED: Final = (
+    rf"[{_UPPER}][^\W\d_]*(?:[-][^\W\d_]+)*(?:straße|strasse|str\.|gasse|weg|platz|allee|ufer|damm"
+    rf"|gatan|vägen"
+    r"|gränd|gade|vej|plads|gata|veien|vegen|gaten|katu|tie|kuja|polku|straat|laan|plein|gracht"
+    r"|kade|dijk|steeg"
+    r"|stræti|stræde|vangur|byen|toften|parken|haven|bakken|markt|steig|stieg|chaussee|promenade)"
+)
+_OWN_WORD: Final = (
+    r"(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.?|[Gg]asse|[Ww]eg|[Pp]latz|[Aa]llee|[Rr]ing|[Uu]tca|[Uu]\."
+    r"|[Úú]t(?:ja)?|[Tt]ér"
+    r"|[Kk]örút|[Rr]kp\.?|[Kk]apu|[Ss]okak|[Cc]addesi|[Cc]d\.|[Ss]k\.|[Tt]err?asse|[Gg]ate|[Vv]ei"
+    r"|[Vv]eg|[Pp]lass|[Tt]rg|[Kk]atu|[Uu]lice|[Tt]řída"
+    r"|[Nn]áměstí|[Bb]undesstrasse|[Ss]tr)"
+)
+_UNIT: Final = (
+    r"(?:[Aa]pt|[Aa]partment|[Ss]uite|[Ss]te|[Uu]nit|[Ff]lat|[Ff]loor|[Rr]oom|[Pp]iso|[Ww]ohnung"
+    r"|[Aa]ppt)"
+    r"\.?[ ]?(?:no\.?[ ]?|#[ ]?)?\d{1,5}[A-Za-z]?"
+)
+_BREAK: Final = (
+    r"(?:[ \t]{0,3},?[ \t]{0,4}(?:\n[ \t]{0,6}(?:[>?#|*]{1,3}[ ])?){0,2}[ \t]{0,8},?[ ]{0,2})"
+)
+"""Between two lines of an address, quoted or not."""
+_CODE: Final = (
+    r"(?:[A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}|[A-Z]\d[A-Z][ ]\d[A-Z]\d|[A-Z]{2}[ ]\d{5}(?:-\d{4})?"
+    r"|\d{4}[ ][A-Z]{2}"
+    r"|\d{3}[ ]\d{2}|\d{2}-\d{3}|\d{4,6}(?:-\d{3,4})?)\b"
+)
+"""Post codes."""
+_HARD_BREAK: Final = (
+    r"(?:[ \t]{0,3},[ \t]{0,4}(?:\n[ \t]{0,6}(?:[>?#|*]{1,3}[ ])?)?[ \t]{0,8}"
+    r"|[ \t]{0,3}(?:\n[ \t]{0,6}(?:[>?#|*]{1,3}[ ])?){1,2}[ \t]{0,8}(?:,[ ]{0,2})?)"
+)
+"""A comma or the end of a line: so that there is one way only to take the lines apart."""
+_TOWN: Final = (
+    rf"(?:{_CAP}|\([^()\n]{{1,24}}\)|nan|\d\d)"
+    rf"(?:[ ](?:{_JOIN}[ ])?(?:{_CAP}|\([^()\n]{{1,24}}\))){{0,3}}"
+)
+_TAIL: Final = re.compile(
+    rf"{_BREAK}(?<![^\s,]){_UNIT}\b"
+    rf"|{_BREAK}(?<![^\s,]){_CODE}(?:[ ]{_CAP}){{0,2}}"
+    rf"|{_BREAK}(?<![^\s,]){_TOWN}(?:{_HARD_BREAK}{_TOWN}){{0,2}}{_BREAK}(?<![^\s,]){_CODE}"
+)
+_UNIT_HINT: Final = re.compile(
+    r"[ \n](?:[Aa]p|[Ss]ui|[Ss]te|[Uu]ni|[Ff]l[ao]|[Rr]oo|[Pp]is|[Ww]oh)"
+)
+_NEXT_WORD: Final = re.compile(r"[^ ,]{1,12},?[ ](?:[0-9][^ ]{0,8}[ ])?(\w+)")
+_STREET_ENDINGS: Final = tuple(
+    """straße strasse str gasse weg platz allee ufer damm gatan vägen gränd gade vej plads gata
+    veien vegen gaten katu tie kuja polku straat laan plein gracht kade dijk steeg stræti stræde
+    vangur byen toften parken haven bakken markt steig stieg chaussee promenade""".split()  # noqa: SIM905 - words
+)
+_STREET_WORDS: Final = frozenset(
+    """rue avenue boulevard bd chemin allée allee impasse quai route cours via viale piazza
+    piazzale corso vicolo largo calle avenida avda av paseo carrer ctra camino rua travessa
+    praça estrada rodovia ul ulica aleja al os strada calea bulevardul lange am an im zum zur
+    улица ул проспект пр ring utca u út útja tér körút rkp kapu sokak caddesi cd sk terasse
+    terrasse gate vei veg plass trg ulice třída náměstí bundesstrasse""".split()  # noqa: SIM905 - a list of words reads best so
+)
+_LONGEST_NUMBER: Final = 16
+_LINES: Final = 3
+"""Parts that follow a street: a unit, a place with its post code, a country."""
+_AFTER_NUMBER: Final = re.compile(
+    rf"(?:{_NUMBER}[ ])?{_NUMBER},?[ ](?:"
+    rf"(?:[NSEW]\.?[ ]|\d{{1,3}}(?:st|nd|rd|th)[ ])?(?:{_CAP}[ ]){{1,4}}{_ENGLISH}\b\.?"
+    rf"|(?:[NSEW]\.?[ ])?\d{{1,3}}(?:st|nd|rd|th)[ ]{_ENGLISH}\b\.?"
+    rf"|(?:bis[ ]|ter[ ])?{_BEFORE_NAME}[ ]{_WORDS}(?:[ ]\d{{1,5}})?"
+    rf"|{_GRAFTED}[ ]{_NUMBER}"
+    rf"|(?:{_CAP}[ ]){{1,3}}{_OWN_WORD}[ ]{_NUMBER}"
+    rf")(?!\w)\.?"
+)
+"""A street behind its number; the street words that are told from there."""
+_AROUND_NUMBER: Final = re.compile(
+    rf"(?:{_BEFORE_NAME}[ ]{_WORDS},?[ ](?:n[°º.]?[ ]?)?{_NUMBER}"
+    rf"|{_GRAFTED}[ ]{_NUMBER}|(?:{_CAP}[ ]){{1,3}}{_OWN_WORD}[ ]{_NUMBER})(?!\w)\.?"
+)
+"""A street before its number."""
+_BOX: Final = re.compile(
+    r"(?:(?:PSC|psc|Unit|unit|UNIT|CMR|cmr)[ ]\d{1,5},?[ ](?:[Bb]ox|BOX)[ ]\d{1,5}"
+    r"(?:\s{1,3}(?:[ADFadf][Pp][Oo])[ ](?:A[AEP]|a[aep])(?:[ ]\d{5})?)?"
+    r"|(?:P\.?[ ]?O\.?[ ]?Box|p\.?o\.? box|PO BOX|Postfach|Postboks|Postbus|Apartado"
+    r"|Casella postale|Bo[îi]te postale)[ ]\d{1,6}\b)"
+)
+_BOX_HINT: Final = re.compile(r"[BbPA](?:ox|OX|ostfach|ostb|partado|asella|o[iî]te)")
+_MILITARY: Final = re.compile(r"\b[A-Z]{3,5}[ ][A-Z][^\W\d_]+\s{1,3}[ADF]PO[ ]A[AEP][ ]\d{5}\b")
+_WITH_UNIT: Final = re.compile(
+    rf"(?:{_NUMBER}[ ])?(?:{_NUMBER}[ ])?{_WORDS}(?:[ ]{_NUMBER})?\.?(?:[ ]{_CAP}){{0,2}}"
+    rf",?\s{{1,3}}{_UNIT}\b"
+)
+_PLACE: Final = re.compile(
+    rf"(?:(?:{_NUMBER}[ ]){{1,2}}{_WORDS}(?:[ ]{_NUMBER})?\.?|{_WORDS}[ ]{_NUMBER}\.?)(?!\w)"
+)
+_LOWER_FORM: Final = re.compile(
+    r"\d{1,6}[ ](?:[^\W\d_]{2,20}[ ]){1,3}(?:street|avenue|road|boulevard|blvd|lane|drive|court"
+    r"|square)\b"
+    r"(?:,?[ ](?:apt|suite|unit)\.?[ ]\d{1,5})?"
+)
+_NUMBERS: Final = re.compile(
+    r"[0-9](?<![\w$€£#][0-9])(?<![0-9][.,:\-/][0-9])[0-9]{0,5}(?:[-/][0-9]{1,5})?[A-Za-z]?(?!\w)"
+)
+"""A number that could be a house's. (A class in front is fast to look for.)"""
+_WORDS_BACK: Final = re.compile(rf"(?:{_JOIN}|{_CAP}\.?|[^\W\d_]{{1,6}}\.)")
+_REACH: Final = 64
+"""Characters in front of a number in which a street's name begins, or words say `address`."""
+_MOST_WORDS: Final = 6
+_CUES: Final = re.compile(
+    r"(?:\baddress(?:es)?\b[^\n.?!]{0,40}?(?:\bis|\bto|[:?]|\bit['’]?s|\bwith"
+    r"|\bthe[ ]same:)(?:[ ]it[ ]is)?"
+    r"(?:[ ]the[ ]following[:?])?"
+    r"|\b(?:live[sd]?|living|resid(?:e[sd]?|ing)|located|situated|arrived|meet(?:[ ](?:me|us"
+    r"|you))?|stay(?:s|ed|ing)?"
+    r"|(?:office|restaurant|house|station|bar|shop|store)s?[ ](?:is|are)|deliver(?:ed)?(?:[ ]it)?"
+    r"|drops?[ ](?:you|me)[ ]off"
+    r"|visit[ ](?:me|us)|enter)[ ](?:at|in|on|to)|\b(?:sent|send|ship|shipped|mail|delivered"
+    r"|deliver|return|taxi|moved?)"
+    r"(?:[ ](?:it|one|them|me|this))?[ ]to|\bcorner[ ]of|\bside[ ]of"
+    r"|\bstop[ ]at)[:]?[ ]{0,3}\n{0,2}[ ]{0,4}$"
+)
+_CUE_WORDS: Final = (
+    "address",
+    "liv",
+    "resid",
+    "locat",
+    "situat",
+    "arriv",
+    "meet",
+    "stay",
+    "offic",
+    "restaur",
+    "hous",
+    "deliver",
+    "drop",
+    "visit",
+    "sen",
+    "ship",
+    "mail",
+    "return",
+    "taxi",
+    "move",
+    "corner",
+    "side of",
+    "stop at",
+    "enter",
+    "station",
+    "bar",
+    "shop",
+    "store",
+)
+
+
+def addresses(text: str) -> list[Finding]:
+    """STREET_ADDRESS in `text`, by start, not overlapping. Linear in the text's length."""
+    spans: list[tuple[int, int, float]] = []
+    done = -1
+    for number in _NUMBERS.finditer(text):
+        if number.start() < done or not _beside_words(text, *number.span()):
+            continue
+        for span in _at_number(text, number.start(), done):
+            spans.append(span)
+            done = max(done, span[1])
+    if done >= 0 or _BOX_HINT.search(text) is not None:
+        spans += (
+            (*box.span(), FORM)
+            for box in _BOX.finditer(text)
+            if not text[max(0, box.start() - 1) : box.start()].isalnum()
+        )
+    if "PO A" in text:
+        spans += ((*ship.span(), FORM) for ship in _MILITARY.finditer(text))
+    return list(_joined(text, spans))
+
+
+def _beside_words(text: str, start: int, end: int) -> bool:
+    """Whether a word stands before this number or behind it, as in any address."""
+    if text[start - 1 : start] == " " and (text[start - 2].isalpha() or text[start - 2] in ".,"):
+        return True
+    behind = text[end : end + 3].lstrip(",")
+    return behind[:1] == " " and behind[1:2].isalnum()
+
+
+def _at_number(text: str, at: int, done: int) -> Iterator[tuple[int, int, float]]:
+    """What an address with its number at `at` could be, the surest first."""
+    word = _NEXT_WORD.match(text, at)
+    small = word is not None and word[1][0].islower()
+    if word is not None and (not small or word[1] in _STREET_WORDS or word[1] in ("bis", "ter")):
+        behind = _AFTER_NUMBER.match(text, at)
+        if behind is not None:
+            yield *behind.span(), FORM
+            return
+    first = _street_start(text, at, max(0, at - _REACH, done))
+    if small and first == at:
+        low = _LOWER_FORM.match(text, at)
+        if low is not None:
+            yield *low.span(), TOLD
+        return
+    united = _UNIT_HINT.search(text, at, at + _REACH) is not None
+    for start in dict.fromkeys((at, first)):
+        if start != at and _streety(text[start:at]):
+            around = _AROUND_NUMBER.search(text, start, at + _LONGEST_NUMBER)
+            if around is not None and around.start() < at < around.end():
+                yield *around.span(), FORM
+                return
+        unit = _WITH_UNIT.match(text, start) if united else None
+        if unit is not None:
+            yield *unit.span(), UNIT
+            return
+        place = _PLACE.match(text, start)
+        if place is not None and place.end() > at and (_told(text, start) or _lines(text, place)):
+            yield *place.span(), TOLD
+            return
+
+
+def _streety(words: str) -> bool:
+    """Whether one of these words is that of a street, or ends like one."""
+    return any(
+        word in _STREET_WORDS or word.endswith(_STREET_ENDINGS)
+        for word in (part.rstrip(".,").lower() for part in words.split())
+    )
+
+
+def _street_start(text: str, at: int, floor: int) -> int:
+    """Where the words with capitals in front of a number begin; `at` if there are none."""
+    start = at
+    place = at
+    for _ in range(_MOST_WORDS):
+        if place <= floor or text[place - 1] != " ":
+            break
+        end = place - 1
+        if end > floor and text[end - 1] == ",":
+            end -= 1
+        begin = max(text.rfind(" ", floor, end), text.rfind("\n", floor, end), floor - 1) + 1
+        word = _WORDS_BACK.fullmatch(text, begin, end)
+        if word is None:
+            break
+        place = begin
+        if text[begin].isupper() or text[end - 1] == "." or start == at:
+            start = begin
+    return start
+
+
+def _told(text: str, start: int) -> bool:
+    """Whether the words in front of `start` say that an address follows."""
+    before = text[max(0, start - _REACH) : start].lower()
+    return any(word in before for word in _CUE_WORDS) and _CUES.search(before) is not None
+
+
+def _lines(text: str, place: re.Match[str]) -> bool:
+    """Whether this is a line of its own, between others of an address."""
+    before = text[max(0, place.start() - 8) : place.start()].rstrip(" \t>?#|*")
+    if before and before[-1] != "\n":
+        return False
+    tail = _TAIL.match(text, place.end())
+    return tail is not None and "\n" in tail[0]
+
+
+def _joined(text: str, spans: list[tuple[int, int, float]]) -> Iterator[Finding]:
+    """Overlapping parts as one, with the lines that follow."""
+    spans.sort(key=lambda one: (one[0], -one[1]))
+    at = 0
+    end = -1
+    while at < len(spans):
+        start, stop, confidence = spans[at]
+        at += 1
+        while at < len(spans) and spans[at][0] < stop:
+            stop = max(stop, spans[at][1])
+            confidence = max(confidence, spans[at][2])
+            at += 1
+        for _ in range(_LINES):
+            tail = _TAIL.match(text, stop)
+            if tail is None:
+                break
+            stop = tail.end()
+        if start >= end:
+            yield Finding(start, stop, "STREET_ADDRESS", confidence)
+            end = stop

@@ -1,0 +1,158 @@
+# ruff: noqa: E501, RUF001 - look-alikes are what this is about
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.guard import Finding
+from extproc.guard.default import DefaultDetector, DetectorPolicy
+from tests.unit.guard import marked
+from tests.unit.guard.marked import PLAIN, texts
+
+DETECTOR = DefaultDetector()
+PEOPLE = {"PERSON", "STREET_ADDRESS", "DATE_OF_BIRTH"}
+"""Types with goals of their own."""
+
+
+def kinds(text: str) -> list[tuple[str, str]]:
+    return [
+        (one.type, text[one.start : one.end])
+        for one in DETECTOR.find(text)
+        if one.type not in PEOPLE
+    ]
+
+
+def test_what_has_a_form_or_a_check_digit_is_found_and_little_else() -> None:
+    marks, met, found, right = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    for mark in texts(seed=7, each=60):
+        findings = [one for one in DETECTOR.find(mark.text) if one.type not in PEOPLE]
+        hits = [
+            one
+            for one in findings
+            if one.type == mark.type and one.start < mark.end and mark.start < one.end
+        ]
+        marks[mark.type] += 1
+        met[mark.type] += bool(hits)
+        found.update(one.type for one in findings)
+        right.update(one.type for one in hits)
+    poor = {
+        kind: (met[kind] / marks[kind], right[kind] / max(1, found[kind]))
+        for kind in marks
+        if met[kind] < 0.97 * marks[kind] or right[kind] < 0.95 * found[kind]
+    }
+    assert poor == {}
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_numbers_that_are_nobodys_are_left_alone(text: str) -> None:
+    assert kinds(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "value"),
+    [
+        ("４１１１ １１１１ １１１１ １１１１", "CREDIT_CARD", None),
+        ("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "CREDIT_CARD", None),
+        ("4\u200b111\u200b1111\u00ad1111\u20601111", "CREDIT_CARD", None),
+        ("4111\u20111111\u20131111\u22121111", "CREDIT_CARD", None),
+        ("٤١١١ ١١١١ ١١١١ ١١١١", "CREDIT_CARD", None),
+        ("𝟒𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏", "CREDIT_CARD", None),
+        ("4\u03361\u03361\u03361\u0336 1111 1111 1111", "CREDIT_CARD", "4\u03361\u03361\u03361\u0336 1111 1111 1111"),
+        ("".join(chr(0xE0000 + ord(one)) for one in "a.b@example.com"), "EMAIL_ADDRESS", None),
+        ("jоhn＠ехаmple．com", "EMAIL_ADDRESS", None),
+        ("john [at] example [dot] com", "EMAIL_ADDRESS", None),
+        ("john @ example . com", "EMAIL_ADDRESS", None),
+        ("ＤＥ８９ ３７０４ ００４４ ０５３２ ０１３０ ００", "IBAN_CODE", None),
+        ("DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000", "IBAN_CODE", None),
+        ("АКIAIOSFODNN7EXAMPLE", "API_KEY", None),
+        ("sk-pr\u200boj-abcdEFGH1234567890abcdEFGH1234567890", "API_KEY", None),
+        ("我的电话是13812345678。", "PHONE_NUMBER", "13812345678"),
+        ("Мой телефон 8 916 123-45-67", "PHONE_NUMBER", "8 916 123-45-67"),
+        ("密码: Sommer2024!", "PASSWORD", "Sommer2024!"),
+    ],
+)  # fmt: skip
+def test_hiding_a_value_does_not_help(text: str, type_: str, value: str | None) -> None:
+    assert kinds(text) == [(type_, text if value is None else value)]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["1", "1 ", "41 11-", "a@", "eyJ.", "-----BEGIN RSA PRIVATE KEY-----", "api_key=", "password is ",
+     "://a:", "DE89 ", "ab:12:", "1.2.3.", "4111 1111 1111 1111 ", "4\u200b", "12345678X ", "a [at] ",
+     "token ab12cd34ef56gh78 ", "-----BEGIN EC PRIVATE KEY-----" + "A" * 900, "\ud800", "١"],
+)  # fmt: skip
+def test_four_times_the_text_takes_about_four_times_as_long(unit: str) -> None:
+    def spent(size: int) -> float:
+        text = (unit * (size // len(unit) + 1))[:size]
+        taken = []
+        for _ in range(2):
+            start = time.process_time()
+            DETECTOR.find(text)
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    small = spent(20_000)
+    assert spent(80_000) < 10 * max(small, 0.002)
+
+
+@given(st.text() | st.text(alphabet="0123456789 -.+()/@:_=aAeEyYjJ\u200b\u0660\ud800\U0001d7d2"))
+def test_any_text_has_findings_in_order_that_do_not_overlap(text: str) -> None:
+    reached = 0
+    for one in DETECTOR.find(text):
+        assert reached <= one.start < one.end <= len(text)
+        assert 0 < one.confidence <= 1
+        reached = one.end
+
+
+@given(
+    st.sampled_from([one for one in texts(seed=3, each=2) if one.type in {"CREDIT_CARD", "IBAN_CODE", "API_KEY"}]),
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from("\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0f")), max_size=6),
+)  # fmt: skip
+def test_what_is_not_seen_changes_nothing_that_is_found(
+    mark: marked.Marked, put: list[tuple[int, str]]
+) -> None:
+    text = mark.text
+    for at, one in put:
+        place = at % (len(text) + 1)
+        text = text[:place] + one + text[place:]
+    hidden = [
+        (one.type, text[one.start : one.end].translate(_UNSEEN)) for one in DETECTOR.find(text)
+    ]
+    plain = [(one.type, mark.text[one.start : one.end]) for one in DETECTOR.find(mark.text)]
+    people = PEOPLE  # which looks at the text as it is
+    assert [one for one in hidden if one[0] not in people] == [
+        one for one in plain if one[0] not in people
+    ]
+
+
+_UNSEEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0f"))
+
+
+def test_a_route_says_what_it_wants_to_have_found() -> None:
+    text = (
+        "a@example.com, support@acme.example, 4111 1111 1111 1111, project Falcon, ticket AC-1234"
+    )
+    policy = DetectorPolicy(
+        types=frozenset({"EMAIL_ADDRESS"}),
+        allow=["Support@ACME.example"],
+        patterns={"ticket": r"AC-\d{4}"},
+        words={"project": ["falcon"]},
+    )
+    found = DefaultDetector(policy).find(text)
+    assert [(one.type, text[one.start : one.end]) for one in found] == [
+        ("EMAIL_ADDRESS", "a@example.com"),
+        ("CUSTOM:project", "Falcon"),
+        ("CUSTOM:ticket", "AC-1234"),
+    ]
+
+
+def test_the_least_confidence_may_differ_by_type() -> None:
+    text = "{} 4111111111111111 and a@example.com".format("")
+    most = DetectorPolicy(least=0.9, least_of={"CREDIT_CARD": 0.995})
+    assert [one.type for one in DefaultDetector(most).find(text)] == ["EMAIL_ADDRESS"]
+
+
+def test_a_value_is_not_what_a_finding_shows() -> None:
+    assert "4111" not in repr(Finding(0, 4, "CREDIT_CARD", 1.0))
