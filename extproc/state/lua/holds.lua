@@ -162,10 +162,14 @@ local function wake(owner, id, what)
   table.insert(wakes[owner], {id, what})
 end
 
-local function publish()
+-- Answers with the owners for whom nobody listens: their processes are gone, or their connections.
+local function publish(mine)
+  local deaf = {}
   for owner, list in pairs(wakes) do
-    call('PUBLISH', 'tollgate:limits:wake:' .. owner, pack(list))
+    local heard = call('PUBLISH', 'tollgate:limits:wake:' .. owner, pack(list))
+    if heard == 0 and owner ~= mine then deaf[#deaf + 1] = owner end
   end
+  return deaf
 end
 
 -- Out of the queue without its turn.

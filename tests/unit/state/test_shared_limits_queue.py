@@ -346,6 +346,29 @@ async def test_a_dead_process_frees_its_slots_and_its_places(opened: Opener, clo
     assert living.figures()["owners"]["alive"] == 1
 
 
+async def test_turns_of_a_dead_process_go_to_others_at_once(opened: Opener, redis_url: str) -> None:
+    """Not when its lease is over: until then it would be given every turn there is."""
+    channel = b"tollgate:limits:wake:dead"
+    dead, living = opened("dead", timed=False), opened("living", timed=False)
+    first = wanting("first")
+    outcome = await living.admit(first)
+    for number in range(3):
+        assert (await dead.admit(wanting(f"lost {number}", rank=0))).what == "waiting"
+    ask = wanting("alive")
+    assert (await living.admit(ask)).position == 4
+    turn = asyncio.create_task(living.turn(ask))
+    assert outcome.what == "granted"
+    await dead._calls.close()  # as the system does with what a killed process had
+    with redis.Redis.from_url(redis_url) as client:
+        for _ in range(1000):
+            if not dict(client.pubsub_numsub(channel))[channel]:
+                break
+            await asyncio.sleep(0.01)
+    living.leave(first.id)
+    async with asyncio.timeout(LEASE / 2):
+        assert (await turn).what == "granted"
+
+
 async def test_many_processes_serve_everybody_and_leave_nothing_behind(
     opened: Opener, redis_url: str
 ) -> None:
