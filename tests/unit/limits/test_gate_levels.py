@@ -187,6 +187,22 @@ async def test_a_limit_by_target_is_charged_where_it_was_served() -> None:
     assert await gating.used_at(grant, 1) == [120]
 
 
+async def test_a_limit_by_target_that_is_used_up_everywhere_says_which() -> None:
+    gating = Gating()
+    rules = compiled({"target": {"requests": "2/h"}})
+    levels = [candidate("a"), candidate("b")]
+    for number in range(4):
+        grant = await gating.granted(rules, f"r{number}", levels=levels)
+        assert grant.wait is None
+    with pytest.raises(ClientError) as caught:
+        await gating.granted(rules, "r4", levels=levels)
+    error = caught.value
+    assert (error.status, error.code) == (429, "rate_limit_exceeded")
+    assert "target requests 2/h" in error.message
+    assert "2 of 2 requests" in error.message
+    assert error.retry_after == pytest.approx(1800, abs=1)
+
+
 async def test_a_provider_that_says_no_is_left_alone_as_long_as_it_says() -> None:
     gating = Gating()
     levels = two(Ceilings(rpm=100), Ceilings(rpm=100))
