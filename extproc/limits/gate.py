@@ -96,9 +96,19 @@ class Gate:
             raise
         except StateError as error:
             return self._away(grant, built, error)
-        if outcome.what == "waiting":
-            return self._queued(grant, built.ask, outcome)
-        return self._done(grant, built, outcome)
+        return self._answered(grant, built, built.ask, outcome)
+
+    def _answered(self, grant: Reserved, built: Built, ask: Ask, outcome: Outcome) -> Grant:
+        try:
+            if outcome.what == "waiting":
+                return self._queued(grant, ask, outcome)
+            return self._done(grant, built, outcome)
+        except ClientError:
+            raise  # it was refused, and nothing is held
+        except BaseException:
+            # The caller has no grant to settle: what was taken would be held for ever.
+            self._store.leave(ask.id)
+            raise
 
     async def turn(self, grant: Grant) -> None:
         """See `Limits`."""

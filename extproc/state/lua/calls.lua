@@ -279,5 +279,6 @@ else
 end
 local found = calls[ARGV[1]](ARGV[2], unpacked(ARGV[4]), ARGV[4])
 tell(ARGV[2])
+forget_changed()
 write_counters()
 return found and pack(found) or false

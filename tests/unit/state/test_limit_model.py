@@ -118,7 +118,10 @@ class Request:
         """Those who must go in the order in which they came."""
         place = self.ask.place
         assert place is not None
-        needs = frozenset(take.counter.key for take in self.ask.takes if not take.force)
+        # Who would not wait for its limits holds them while it waits for a level, and may go first.
+        needs = frozenset(
+            (take.counter.key, take.queue) for take in self.ask.takes if not take.force
+        )
         return (place.rank, place.tenant, place.feature, place.pool, needs)
 
 
