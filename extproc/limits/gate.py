@@ -96,9 +96,19 @@ class Gate:
             raise
         except StateError as error:
             return self._away(grant, built, error)
-        if outcome.what == "waiting":
-            return self._queued(grant, built.ask, outcome)
-        return self._done(grant, built, outcome)
+        return self._answered(grant, built, built.ask, outcome)
+
+    def _answered(self, grant: Reserved, built: Built, ask: Ask, outcome: Outcome) -> Grant:
+        try:
+            if outcome.what == "waiting":
+                return self._queued(grant, ask, outcome)
+            return self._done(grant, built, outcome)
+        except ClientError:
+            raise  # it was refused, and nothing is held
+        except BaseException:
+            # The caller has no grant to settle: what was taken would be held for ever.
+            self._store.leave(ask.id)
+            raise
 
     async def turn(self, grant: Grant) -> None:
         """See `Limits`."""
@@ -219,6 +229,7 @@ class Gate:
             if not take.force and standing.wait != 0
         ]
         if not failing:
+            self._by_target(grant, built, outcome, wait)
             self._told.decided(CAPACITY, "refused")
             names = [one.candidate.target.target for one in built.choices]
             raise self._with_headers(told.no_room(names, wait), grant, built, outcome)
@@ -251,6 +262,29 @@ class Gate:
         return error
 
     # --- waits --------------------------------------------------------------------------------
+
+    def _by_target(self, grant: Reserved, built: Built, outcome: Outcome, wait: float) -> None:
+        """Where nothing but limits by target stands in the way: raises ClientError, which tells of
+        the one that is over first."""
+        found: list[tuple[Rule, Take, Standing]] = []
+        for number, (choice, standing) in enumerate(
+            zip(built.choices, outcome.levels, strict=False)
+        ):
+            takes = _option_takes(built.ask, number)
+            if len(takes) > len(choice.extras):
+                return  # a ceiling of the provider's
+            over = (
+                (rule, take, standing)
+                for rule, take in zip(choice.extras, takes, strict=True)
+                if not take.force and standing.used + take.amount > take.counter.most
+            )
+            found += list(over)[:1]
+        if len(found) < len(built.choices):
+            return
+        rule, take, standing = min(found, key=lambda one: _seconds(one[2].wait, 1.0, one[0].most))
+        self._told.decided(label(rule), "refused")
+        error = told.refused(rule, take.amount, standing, wait, self._now())
+        raise self._with_headers(error, grant, built, outcome)
 
     def _guess(self, asking: Asking) -> float:
         """Seconds that a request like this is in flight, on average."""

@@ -14,6 +14,10 @@ from extproc.state.counters import Option, Place, Take
 
 NOBODY: Final = "-"
 """The tenant, or feature, of requests that have none."""
+MOST_COST: Final = 1e7
+"""Tokens that a turn costs at most: more than any model reads and writes at once. What a client
+asks for is not bounded by that, and beside the sum of such figures a plain turn's cost would be
+lost to rounding."""
 LONGEST_POOL: Final = 64
 """Characters of a pool's name; of longer ones a digest stands for it."""
 
@@ -46,7 +50,7 @@ def place_of(
         weight=float(queue.weights.get(class_, 1)) if queue.between == "weighted" else 0.0,
         tenant=_tenant(asking),
         feature=asking.attribution.feature or NOBODY,
-        cost=float(max(1, cost)),
+        cost=min(float(max(1, cost)), MOST_COST),
         ttl=ttl,
         depth=queue.depth,
         class_depth=depths if isinstance(depths, int) else depths.get(class_, queue.depth),

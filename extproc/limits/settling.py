@@ -41,6 +41,8 @@ class End:
     """Input and output."""
     served: str | None
     attempted: Sequence[str]
+    unsure: bool = False
+    """What was used is estimated: the client left, or the provider did not say."""
 
     def at(self, target: str, *, leased: bool) -> tuple[bool, bool]:
         """Whether a target served, and whether it was asked at all. Where nobody is known to have
@@ -70,7 +72,8 @@ def end_of(
     elif grant.built is not None:
         nano = grant.built.reserve.estimated["usd"]
     units = amounts(usage.input, usage.output, nano)
-    return End(units, (units["input_tokens"], units["output_tokens"]), served, attempted)
+    tokens = (units["input_tokens"], units["output_tokens"])
+    return End(units, tokens, served, attempted, usage.estimated)
 
 
 def settlements(
@@ -84,17 +87,21 @@ def settlements(
         return
     if ask is not None and outcome is not None:
         takes = ask.takes
-        used = [_used(rule, end.units) for rule in built.rules]
+        used = [_charged(rule, take, end) for rule, take in zip(built.rules, takes, strict=True)]
         if outcome.option >= 0:
             takes += ask.options[outcome.option].takes
-            used += _at_level(grant, built.choices[outcome.option], end)
+            option = ask.options[outcome.option]
+            used += _at_level(grant, built.choices[outcome.option], option.takes, end)
         yield Settled(ask.id, takes, outcome.takes + outcome.levels, tuple(used))
     if not (asking.own_key or asking.observe):
         yield from _later(grant, built, end)
     if by_target:
         # Nothing was reserved there, so it is charged in full.
         takes = tuple(Take(counter, 0) for _, counter in by_target)
-        used = [_used(rule, end.units) for rule, _ in by_target]
+        used = []
+        for rule, counter in by_target:
+            amount = built.reserve.of(rule, binding=not rule.observe)
+            used.append(_charged(rule, Take(counter, amount, rule.observe), end))
         yield Settled(f"{asking.id}/{end.served}#", takes, (), tuple(used))
 
 
@@ -103,7 +110,7 @@ def level_id(request_id: str, target: str) -> str:
     return f"{request_id}/{target}"
 
 
-def _at_level(grant: Reserved, choice: Choice, end: End) -> list[int]:
+def _at_level(grant: Reserved, choice: Choice, takes: Sequence[Take], end: End) -> list[int]:
     """What the takes of the leased level came to. A level that was asked and did not serve has used
     a request and no tokens."""
     target = choice.candidate.target
@@ -111,16 +118,21 @@ def _at_level(grant: Reserved, choice: Choice, end: End) -> list[int]:
     used: list[int] = []
     if not free(grant.asking, choice.candidate):
         used += ceilings.used(target, end.tokens if mine else NO_TOKENS, asked=asked)
-    units = end.units if mine else NOTHING
-    return used + [_used(rule, units) if asked else 0 for rule in choice.extras]
+    extras = zip(choice.extras, takes[len(used) :], strict=True)
+    if mine:
+        return used + [_charged(rule, take, end) for rule, take in extras]
+    return used + [_used(rule, NOTHING) if asked else 0 for rule, _ in extras]
 
 
 def _later(grant: Reserved, built: Built, end: End) -> Iterator[Settled]:
     """Of levels that may have reserved for themselves: of those that did not nothing is held, and
     nothing happens."""
     levels = grant.asking.levels[grant.level :]
-    if end.served is not None and any(end.served == one.target.target for one, _ in levels[0]):
-        return  # the first one did it
+    first, *rest = ({one.target.target for one, _ in level} for level in levels)
+    if grant.target is not None:
+        first = {grant.target}
+    if end.served in first and not any(end.served in level for level in rest):
+        return  # nobody else was asked
     seen = {grant.leased}
     for level in levels:
         for candidate, _ in level:
@@ -137,6 +149,15 @@ def _later(grant: Reserved, built: Built, end: End) -> Iterator[Settled]:
 def _takes_at(candidate: Candidate, built: Built) -> tuple[Take, ...]:
     option = ceilings.option_of(candidate, built.reserve.tokens)
     return option.takes if option is not None else ()
+
+
+def _charged(rule: Rule, take: Take, end: End) -> int:
+    """Units of a rule. A strict one keeps what was reserved where nobody knows the truth: who
+    leaves before the provider has said what it was would else pass the limit."""
+    used = _used(rule, end.units)
+    if end.unsure and rule.strict and not take.force:
+        return max(used, take.amount)
+    return used
 
 
 def _used(rule: Rule, units: Mapping[Measure, int]) -> int:

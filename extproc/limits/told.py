@@ -75,7 +75,7 @@ def refused(rule: Rule, amount: int, standing: Standing, wait: float, now: float
         text = f"{_number(rule, standing.used)} of {_amount(rule, rule.most)} are being served."
     else:
         text = (
-            f"{_number(rule, min(standing.used, rule.most))} of {_amount(rule, rule.most)} are "
+            f"{_number(rule, standing.used)} of {_amount(rule, rule.most)} are "
             f"used, and this request asks for {_number(rule, amount)}; it resets "
             f"{_when(standing.reset, now)}."
         )

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2 as httpx
 import psutil
@@ -22,6 +22,9 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from extproc.config import load
+
+if TYPE_CHECKING:
+    from tests.e2e.limits_gateways import Limited
 
 GATEWAY = Path(__file__).parent / "gateway.yaml"
 START_WITHIN = 60.0
@@ -230,4 +233,15 @@ def gateway(shared: Running) -> Running:
 async def client(gateway: Running) -> AsyncIterator[AsyncOpenAI]:
     """The OpenAI SDK on the shared gateway."""
     async with gateway.async_openai() as found:
+        yield found
+
+
+@pytest.fixture(scope="session", params=["embedded", "redis"])
+def limited(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Limited]:
+    """A gateway with every kind of limit, on each store; its callers are made by each test."""
+    from tests.e2e.limits_gateways import limited_gateway  # noqa: PLC0415 - it needs this module
+
+    with limited_gateway(tmp_path_factory.mktemp(request.param), request.param) as found:
         yield found

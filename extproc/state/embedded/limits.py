@@ -328,7 +328,14 @@ class MemoryLimits:
             and self._stuck.isdisjoint(freed)
         ):
             return
+        while self._pass(now):
+            pass
+
+    def _pass(self, now: Now) -> bool:
+        """Let everybody go for whom there is room behind those who have to wait. Whether it has to
+        be done again: turns change the order, and who was held up by another may be before him."""
         blocked, stuck, soonest = Blocked(), set[str](), math.inf
+        granted = False
         while (waiter := self._turns.pick(blocked)) is not None:
             ask = waiter.ask
             judged = [] if waiter.holds else self._book.judge(ask.takes, now)
@@ -346,11 +353,14 @@ class MemoryLimits:
                     soonest, *(each.wait for each in levels if each.wait >= 0.0), math.inf
                 )
                 continue
+            granted = True
             self._turns.charge(waiter)
             hold = self._held.get(ask.id) or Hold(ask, waiter.owner)
             self._remove(waiter, self._grant(hold, judged, (option, rest), now))
         self._stuck, self._look_at = stuck | blocked.counters, now.steady + soonest
         self._wake_at(soonest, now)
+        needed = self._turns.needed
+        return granted and any(needed[key] > 1 for key in blocked.counters)
 
     def _expire(self, now: Now) -> None:
         for waiter in self._turns.overdue(now.steady):

@@ -229,6 +229,23 @@ local function lapse_dead(lease)
   end
 end
 
+-- Tell owners who of theirs has had his turn. Where nobody listens it goes to the next one: a dead
+-- process would take every turn until its lease is over. One that only lost its connection asks
+-- again for those who wait, at its next beat.
+local function tell(mine)
+  local deaf = publish(mine)
+  while #deaf > 0 do
+    for _, owner in ipairs(deaf) do
+      for _, woken in ipairs(wakes[owner]) do release(owner, woken[1]) end
+      local places = call('SMEMBERS', QUEUE .. 'o:' .. owner)
+      for i = 1, min(#places, LEASE_CHUNK) do release(owner, places[i]) end
+    end
+    wakes = {}
+    if dispatch() > 0 then call('DEL', QUEUE .. 'next') end
+    deaf = publish(mine)
+  end
+end
+
 -- {lease, ids that wait here} -> {owners alive, seconds, {{id, outcome}, ...}}; an id that is
 -- neither held nor waiting stands there without an outcome.
 calls.beat = function(mine, asked)
@@ -261,6 +278,7 @@ else
   idle_more = 3600
 end
 local found = calls[ARGV[1]](ARGV[2], unpacked(ARGV[4]), ARGV[4])
+tell(ARGV[2])
+forget_changed()
 write_counters()
-publish()
 return found and pack(found) or false

@@ -13,6 +13,7 @@ local EPSILON = 1e-9  -- units; what arithmetic in doubles may lose
 local LEAST = 1e-6    -- seconds; a wait that arithmetic made to nothing
 local SLICES = 60
 local DAY = 86400
+local NEVER = 1e300   -- a moment
 
 local now          -- seconds; the server's clock, or a test's
 local idle_more    -- seconds that a counter is kept beyond its use; more under a test's clock

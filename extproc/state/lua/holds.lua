@@ -4,7 +4,8 @@
 -- PREFIX .. 'h:' .. owner: hash, id -> {option (from 0, -1 none), ats of the takes, ats of the
 -- option's} and the ask behind it. An `at` of -1 says that its take was not taken.
 local SKIPPED = -1
-local LOOKED_AT = 256  -- candidates tried in one pass
+local LOOKED_AT = 64   -- candidates tried in one pass
+local SOON = 0.001     -- seconds until a pass goes on that did not come to the end
 local wakes = {}       -- owner -> {{id, outcome}, ...}
 
 local function hold_key(owner) return PREFIX .. 'h:' .. owner end
@@ -162,10 +163,20 @@ local function wake(owner, id, what)
   table.insert(wakes[owner], {id, what})
 end
 
-local function publish()
+-- Of what was changed in this call there may be more now.
+local function forget_changed()
+  if call('EXISTS', QUEUE .. 'u', QUEUE .. 'r') == 0 then return end
+  for key in pairs(changed) do look_anew(key) end
+end
+
+-- Answers with the owners for whom nobody listens: their processes are gone, or their connections.
+local function publish(mine)
+  local deaf = {}
   for owner, list in pairs(wakes) do
-    call('PUBLISH', 'tollgate:limits:wake:' .. owner, pack(list))
+    local heard = call('PUBLISH', 'tollgate:limits:wake:' .. owner, pack(list))
+    if heard == 0 and owner ~= mine then deaf[#deaf + 1] = owner end
   end
+  return deaf
 end
 
 -- Out of the queue without its turn.
@@ -184,10 +195,21 @@ local function drop_expired()
   if #deadlines > 0 then call('DEL', QUEUE .. 'stuck') end
 end
 
+-- Whether all that need any counter that one needs are blocked by the same and stand in one line:
+-- then who is not looked at holds up nobody else, and passes nobody else.
+local function stands_alone(takes)
+  for _, take in ipairs(takes) do
+    if take[5] >= 0 then return false end
+    if not take[3] and call('HGET', QUEUE .. 'n', 'z' .. take[1][1]) == '*' then return false end
+  end
+  return true
+end
+
 -- Give one that waits its turn if it can be. Answers 'granted', 'own' or 'pool' with the seconds
 -- until it may be worth another try (negative: nobody can know). `unfit`: counters that somebody
--- before it waits for; a small one does not pass a large one there.
-local function attempt(one, unfit, weighted)
+-- before it waits for, with the moment from which he might have it; a small one does not pass a
+-- large one there. `firm`: those of them of which that holds for longer than the pass.
+local function attempt(one, unfit, firm, weighted)
   local takes, pending, waits = one.ask[2], {}, one.waits
   if not one.held then
     for _, take in ipairs(takes) do
@@ -196,8 +218,14 @@ local function attempt(one, unfit, weighted)
     local fail, longest, _
     waits, fail, _, longest = try(takes, pending, 1)
     if fail then
+      local alone = stands_alone(takes)
       for i, take in ipairs(takes) do
-        if waits[i] and waits[i] ~= 0 and not take[3] then unfit[take[1][1]] = true end
+        if waits[i] and waits[i] ~= 0 and not take[3] then
+          -- What hangs on a trend is no matter any more once that is not marked.
+          local known = take[5] < 0
+          unfit[take[1][1]] = known and (waits[i] > 0 and now + waits[i] or NEVER) or now
+          firm[take[1][1]] = alone
+        end
       end
       return 'own', longest
     end
@@ -236,23 +264,65 @@ local function claim(seconds)
   return seconds
 end
 
+-- What earlier passes found without room and nobody has given anything back of since: {counter ->
+-- moment}; and the seconds until the first of those moments. What holds for one pass only is known
+-- until a pass has come to the end of the queue. `anew`: one begins.
+local function known_unfit(anew)
+  local found, soonest = {}, -1
+  forget_changed()
+  if anew then call('DEL', QUEUE .. 'r') end
+  for _, name in ipairs({'u', 'r'}) do
+    local flat = call('HGETALL', QUEUE .. name)
+    for i = 1, #flat, 2 do
+      local moment = tonumber(flat[i + 1])
+      if moment > now then
+        found[flat[i]] = moment
+        if moment < NEVER then soonest = sooner(soonest, moment - now) end
+      else
+        call('HDEL', QUEUE .. name, flat[i])
+      end
+    end
+  end
+  return found, soonest
+end
+
+-- Whether somebody may be held up by another: both need a counter that has no room for one.
+local function holds_up(unfit)
+  for key in pairs(unfit) do
+    if waiting('x' .. key) > 1 then return true end
+  end
+  return false
+end
+
+local function remember_unfit(unfit, known, firm, done)
+  for key, moment in pairs(unfit) do
+    if not known[key] and (firm[key] or not done) then
+      local name = firm[key] and 'u' or 'r'
+      call('HSET', QUEUE .. name, key, string.format('%.17g', moment))
+    end
+  end
+  if done then call('DEL', QUEUE .. 'r') end
+end
+
 -- Give turns until nobody can have one. Answers with seconds after which the caller should ask for
 -- another pass, 0 if it need not.
 local function dispatch()
   if waiting() == 0 then return 0 end
   drop_expired()
-  local skipped, blocked, unfit, looked, soonest = {}, {}, {}, 0, -1
-  local again = true
+  local skipped, blocked, firm, looked = {}, {}, {}, 0
+  local known, soonest = known_unfit()
+  local unfit = copied(known)
+  local again, served = true, false
   while again and looked < LOOKED_AT do
     again = false
     local ranks, weighted = classes()
     for _, class in ipairs(ranks) do
-      local line = candidates(class.rank, skipped, blocked)
+      local line = candidates(class.rank, skipped, blocked, unfit)
       local id = candidate(line)
       while id and looked < LOOKED_AT do
         looked = looked + 1
         local one, what, seconds = waiter(id), 'own', -1
-        if one then what, seconds = attempt(one, unfit, weighted) end
+        if one then what, seconds = attempt(one, unfit, firm, weighted) end
         if what == 'own' then
           soonest = sooner(soonest, seconds)
           pass_over(line)
@@ -261,21 +331,32 @@ local function dispatch()
             blocked[one.place[1]] = true
             soonest = sooner(soonest, seconds)
           end
+          served = served or what == 'granted'
           if what == 'granted' and weighted then
             again = true
             break
           end
-          line = candidates(class.rank, skipped, blocked)
+          line = candidates(class.rank, skipped, blocked, unfit)
         end
         id = candidate(line)
       end
       if again or looked >= LOOKED_AT then break end
     end
+    if served and not again and looked < LOOKED_AT and holds_up(unfit) then
+      -- Turns change the order: who was held up by another may be before him now.
+      again, served, skipped, blocked, firm = true, false, {}, {}, {}
+      known, soonest = known_unfit(true)
+      unfit = copied(known)
+    end
   end
-  if looked < LOOKED_AT and waiting() > 0 then
+  if waiting() == 0 then return 0 end
+  local done = looked < LOOKED_AT
+  remember_unfit(unfit, known, firm, done)
+  if done then
     call('SET', QUEUE .. 'stuck', pack({soonest > 0 and now + soonest or math.huge, blocked}))
   else
     call('DEL', QUEUE .. 'stuck')
+    soonest = SOON
   end
   return claim(soonest)
 end

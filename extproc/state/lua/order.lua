@@ -1,14 +1,19 @@
 -- Who is next: candidates of a class in the order of fairness, without those that were passed over
--- and without blocked pools, read no further than needed.
+-- and without lanes that are blocked, read no further than needed.
 local CHUNK = 4  -- read first; then more each time
 
--- `skipped`: ids passed over; `blocked`: pools that have no room.
-local function candidates(rank, skipped, blocked)
-  local found = {rank = rank, skipped = skipped, pools = {}, tenants = {}, order = {}}
-  for _, pool in ipairs(call('HKEYS', QUEUE .. 'pl:' .. rank)) do
-    if not blocked[pool] then
-      local key = keys_of({pool, rank, 0, '', ''})
-      found.pools[#found.pools + 1] = {pool = pool, key = key, read = 0, chunk = CHUNK}
+-- `skipped`: ids passed over; `blocked`, `unfit`: pools and counters that have no room.
+local function candidates(rank, skipped, blocked, unfit)
+  local found = {
+    rank = rank, skipped = skipped, unfit = unfit, lanes = {}, tenants = {}, order = {},
+  }
+  for _, name in ipairs(call('HKEYS', QUEUE .. 'pl:' .. rank)) do
+    local needs = unpacked(name)
+    if not blocked[needs[1]] and not without_room(needs, unfit) then
+      local key = keys_of({'', rank, 0, '', ''}, name)
+      found.lanes[#found.lanes + 1] = {
+        name = name, needs = needs, key = key, read = 0, chunk = CHUNK,
+      }
     end
   end
   return found
@@ -27,13 +32,13 @@ local function first_of(list)
   return found
 end
 
-local function read_tenants(self, pool)
-  local chunk = flows(pool.key, pool.read, pool.read + pool.chunk - 1)
-  pool.read = pool.read + #chunk
+local function read_tenants(self, lane)
+  local chunk = flows(lane.key, lane.read, lane.read + lane.chunk - 1)
+  lane.read = lane.read + #chunk
   local last = chunk[#chunk]
-  pool.last = last and {tag = last.tag, seq = last.seq} or pool.last
-  pool.done = #chunk < pool.chunk
-  pool.chunk = 4 * pool.chunk
+  lane.last = last and {tag = last.tag, seq = last.seq} or lane.last
+  lane.done = #chunk < lane.chunk
+  lane.chunk = 4 * lane.chunk
   for _, flow in ipairs(chunk) do
     local known = self.tenants[flow.name]
     if not known then
@@ -45,7 +50,7 @@ local function read_tenants(self, pool)
   end
 end
 
--- The first id of a feature in a pool that was not passed over.
+-- The first id of a feature in a lane that was not passed over.
 local function head(self, line)
   while true do
     local flat = call('ZRANGE', line.key, line.read, line.read + line.chunk - 1, 'WITHSCORES')
@@ -64,16 +69,16 @@ local function head(self, line)
   end
 end
 
--- A tenant's features with the first candidate of each, over all pools that have room.
+-- A tenant's features with the first candidate of each, over all lanes that have room.
 local function read_features(self, tenant)
   local known, list = {}, {}
-  for _, pool in ipairs(self.pools) do
-    local place = {pool.pool, self.rank, 0, tenant.name, ''}
-    local _, key = keys_of(place)
+  for _, lane in ipairs(self.lanes) do
+    local place = {'', self.rank, 0, tenant.name, ''}
+    local _, key = keys_of(place, lane.name)
     for _, flow in ipairs(flows(key, 0, -1)) do
       place[5] = flow.name
-      local _, _, ids = keys_of(place)
-      local line = {key = ids, read = 0, tag = 0, chunk = 1}
+      local _, _, ids = keys_of(place, lane.name)
+      local line = {key = ids, needs = lane.needs, read = 0, tag = 0, chunk = 1}
       head(self, line)
       local feature = known[flow.name]
       if not feature then
@@ -104,9 +109,9 @@ end
 local function first_tenant(self)
   while true do
     local found, more = first_of(self.order), false
-    for _, pool in ipairs(self.pools) do
-      if not pool.done and (not pool.last or not found or before(pool.last, found)) then
-        read_tenants(self, pool)
+    for _, lane in ipairs(self.lanes) do
+      if not lane.done and (not lane.last or not found or before(lane.last, found)) then
+        read_tenants(self, lane)
         more = true
       end
     end
@@ -124,8 +129,13 @@ local function candidate(self)
       settle_heads(tenant)
     end
     if not tenant.gone and tenant == first_tenant(self) then
-      self.tenant, self.feature = tenant, first_of(tenant.features)
-      return self.feature.line.id
+      local feature = first_of(tenant.features)
+      if not without_room(feature.line.needs, self.unfit) then
+        self.tenant, self.feature = tenant, feature
+        return feature.line.id
+      end
+      feature.line.gone = true  -- its lane has been found without room since it was read
+      settle_heads(tenant)
     end
   end
 end

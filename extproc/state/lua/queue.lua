@@ -5,7 +5,8 @@
 -- Names under PREFIX .. 'q:', all gone when nobody waits:
 --   n                 hash, how many wait: 'n' all, 'k'rank, 'p'pool,
 --                     'h'pool those that hold their takes, 't'.., 'f'.. of a tenant, feature,
---                     'x'counter those that hold nothing and need it
+--                     'x'counter those that hold nothing and need it,
+--                     'z'counter what those have in common: lane and flow, '*' if nothing
 --   seq               string, numbers given out (kept)
 --   waiters           hash, id -> {owner, seq, held, ats, waits} and the ask behind
 --                     it; waits: of held takes, as they were before
@@ -14,14 +15,19 @@
 --   w                 hash, rank of a class in which anybody waits -> weight
 --   next              string, the moment at which a process comes by
 --   stuck             string, {until, {pool -> true}}: what the last pass found without room
+--   u                 hash, counter -> moment before which nobody who needs it can go, unless
+--                     something of it is given back
+--   r                 the same, until a pass has come to the end of the queue
 --   k:RANK            sorted set, ids of a class by number
---   pl:RANK           hash, pool -> how many wait
---   t:RANK,POOL       sorted set, number of the first waiter .. tenant by tag
---   f:RANK,POOL,TENANT            the same of features
---   c:RANK,POOL,TENANT,FEATURE    sorted set, ids by number
+--   pl:RANK           hash, lane -> how many wait
+--   pt:RANK,TENANT    the same of a tenant
+--   t:RANK,LANE       sorted set, number of the first waiter .. tenant by tag
+--   f:RANK,LANE,TENANT            the same of features
+--   c:RANK,LANE,TENANT,FEATURE    sorted set, ids by number
 --   v:LEVEL           hash, 't'child -> tag of a child that waits, 'v' -> virtual time
 --   i:LEVEL           sorted set, children that wait no longer by tag, if that is still ahead
--- LEVEL is '' for the classes, a rank for its tenants, rank and tenant for its features. Fair
+-- LANE stands for those that are blocked by the same: their pool, and the counters of which they
+-- have yet to take. LEVEL is '' for the classes, a rank for its tenants, rank and tenant for its features. Fair
 -- queueing is start-time fair queueing: Goyal, Vin, Cheng, "Start-time Fair Queuing" (1996).
 local QUEUE = PREFIX .. 'q:'
 
@@ -90,8 +96,24 @@ local function first_seq(features)
   return found
 end
 
-local function keys_of(place, pool)
-  local base = place[2] .. part(pool or place[1])
+local function lane_of(place, takes, held)
+  local lane = {place[1]}
+  for _, take in ipairs(held and {} or takes) do
+    if not take[3] then lane[#lane + 1] = take[1][1] end
+  end
+  return pack(lane)
+end
+
+-- Whether nobody of a lane can go: its counters are among those without room.
+local function without_room(lane, unfit)
+  for i = 2, #lane do
+    if unfit[lane[i]] then return true end
+  end
+  return false
+end
+
+local function keys_of(place, lane)
+  local base = place[2] .. part(lane)
   local features = QUEUE .. 'f:' .. base .. part(place[4])
   local ids = QUEUE .. 'c:' .. base .. part(place[4]) .. part(place[5])
   return QUEUE .. 't:' .. base, features, ids
@@ -117,20 +139,36 @@ local function awaited(takes)
   return false
 end
 
-local function count(place, takes, held, by)
-  local left = {}
+-- Who waits for a counter has changed: that it has no room for the first of them says nothing.
+local function look_anew(key)
+  call('HDEL', QUEUE .. 'u', key)
+  call('HDEL', QUEUE .. 'r', key)
+end
+
+local function count(place, takes, held, by, lane)
+  local left, flow = {}, nil
   if held then
     tally('h' .. place[1], by)
   else
     for _, take in ipairs(takes) do
-      if not take[3] then tally('x' .. take[1][1], by) end
+      local key = take[1][1]
+      if not take[3] then
+        look_anew(key)
+        local n = tally('x' .. key, by)
+        flow = flow or place[2] .. part(place[4]) .. part(place[5]) .. lane
+        if n <= 0 then call('HDEL', QUEUE .. 'n', 'z' .. key)
+        elseif by > 0 and (n == 1 or call('HGET', QUEUE .. 'n', 'z' .. key) ~= flow) then
+          call('HSET', QUEUE .. 'n', 'z' .. key, n == 1 and flow or '*')
+          if n > 1 then call('DEL', QUEUE .. 'u') end  -- who stood alone does so no longer
+        end
+      end
     end
   end
   for i, field in ipairs({'n', fields_of(place)}) do
     left[i] = tally(field, by)
   end
-  if call('HINCRBY', QUEUE .. 'pl:' .. place[2], place[1], by) <= 0 then
-    call('HDEL', QUEUE .. 'pl:' .. place[2], place[1])
+  for _, key in ipairs({'pl:' .. place[2], 'pt:' .. place[2] .. part(place[4])}) do
+    if call('HINCRBY', QUEUE .. key, lane, by) <= 0 then call('HDEL', QUEUE .. key, lane) end
   end
   return left
 end
@@ -142,20 +180,21 @@ local function enqueue(ask, owner, blob, held, ats, waits)
   local below = rank .. part(tenant)
   arrive('', rank)
   local tag, inner = arrive(rank, tenant), arrive(below, feature)
-  local tenants, features, ids = keys_of(place)
+  local lane = lane_of(place, takes, held)
+  local tenants, features, ids = keys_of(place, lane)
   local first = first_seq(flows(features, 0, -1))
   if call('EXISTS', ids) == 0 then call('ZADD', features, inner, member(seq, feature)) end
   if not first then call('ZADD', tenants, tag, member(seq, tenant)) end
   call('ZADD', ids, seq, id)
   call('ZADD', QUEUE .. 'k:' .. rank, seq, id)
   call('HSET', QUEUE .. 'w', rank, place[3])
-  count(place, takes, held, 1)
+  count(place, takes, held, 1, lane)
   call('ZADD', QUEUE .. 'dl', now + place[7], id)
   call('SADD', QUEUE .. 'o:' .. owner, id)
   call('HSET', QUEUE .. 'waiters', id, pack({owner, seq, held, ats, waits}) .. blob)
 end
 
--- {id, owner, seq, held, ats, waits, ask, place, blob}, or nil.
+-- {id, owner, seq, held, ats, waits, ask, place, lane, blob}, or nil.
 local function waiter(id)
   local raw = call('HGET', QUEUE .. 'waiters', id)
   if not raw then return nil end
@@ -164,14 +203,15 @@ local function waiter(id)
   local ask = unpacked(blob)
   return {
     id = id, owner = mine[1], seq = mine[2], held = mine[3], ats = mine[4],
-    waits = mine[5], ask = ask, place = ask[4], blob = blob,
+    waits = mine[5], ask = ask, place = ask[4], lane = lane_of(ask[4], ask[2], mine[3]),
+    blob = blob,
   }
 end
 
--- Take one out of the sorted sets in which its tenant and feature stand for a pool.
+-- Take one out of the sorted sets in which its tenant and feature stand for a lane.
 local function unlist(one)
   local place = one.place
-  local tenants, features, ids = keys_of(place)
+  local tenants, features, ids = keys_of(place, one.lane)
   local before = flows(features, 0, -1)
   local old, own = first_seq(before), nil
   for _, flow in ipairs(before) do if flow.name == place[5] then own = flow end end
@@ -198,7 +238,7 @@ local function remove(one)
   call('ZREM', QUEUE .. 'dl', one.id)
   call('SREM', QUEUE .. 'o:' .. one.owner, one.id)
   call('HDEL', QUEUE .. 'waiters', one.id)
-  local left = count(place, one.ask[2], one.held, -1)
+  local left = count(place, one.ask[2], one.held, -1, one.lane)
   local below = rank .. part(tenant)
   if left[5] <= 0 then depart(below, place[5]) end
   if left[4] <= 0 then forget(below) depart(rank, tenant) end
@@ -209,11 +249,11 @@ local function remove(one)
   end
   if left[1] <= 0 then
     forget('')
-    call('DEL', QUEUE .. 'next', QUEUE .. 'stuck')
+    call('DEL', QUEUE .. 'next', QUEUE .. 'stuck', QUEUE .. 'u', QUEUE .. 'r')
   end
 end
 
--- It was served: its class, tenant and feature pay, in every pool in which they wait.
+-- It was served: its class, tenant and feature pay, in every lane in which they wait.
 local function pay(one, weighted)
   local place = one.place
   local rank, tenant, feature = place[2], place[4], place[5]
@@ -221,8 +261,8 @@ local function pay(one, weighted)
   local cost = max(1, place[6])
   local outer = charge(rank, tenant, cost)
   local inner = charge(rank .. part(tenant), feature, cost)
-  for _, pool in ipairs(call('HKEYS', QUEUE .. 'pl:' .. rank)) do
-    local tenants, features = keys_of(place, pool)
+  for _, lane in ipairs(call('HKEYS', QUEUE .. 'pt:' .. rank .. part(tenant))) do
+    local tenants, features = keys_of(place, lane)
     local inside = flows(features, 0, -1)
     if #inside > 0 then
       call('ZADD', tenants, outer, member(first_seq(inside), tenant))

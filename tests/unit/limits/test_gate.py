@@ -7,7 +7,7 @@ import pytest
 
 from extproc.errors import ClientError
 from extproc.limits.rules import Compiled
-from extproc.records import Caller
+from extproc.records import Caller, Cost, Usage
 from extproc.state import StateError
 from extproc.state.counters import Ask, Outcome
 from tests.unit.limits.gating import ONE, Gating, asking, candidate, compiled, target
@@ -329,3 +329,27 @@ async def test_a_store_that_goes_away_while_it_waits_ends_the_wait() -> None:
     gating.gate.settle(grant, None, None, None, ())
     gating.served(first)
     await gating.granted(compiled(), "r3", levels=[candidate(ceilings=ONE)])
+
+
+async def test_a_strict_limit_keeps_what_was_reserved_of_who_left() -> None:
+    gating = Gating()
+    strict = compiled({"user": {"tokens": {"limit": "1000/d", "strict": True}}})
+    grant = await gating.granted(strict, bound=200)
+    assert await gating.used(grant) == 250
+    gating.gate.settle(grant, Usage(5, estimated=True), Cost(0), None, ())
+    assert await gating.used(grant) == 250
+    gating.served(await gating.granted(strict, "r2", bound=200), (100, 50))
+    assert await gating.used(grant) == 400
+
+
+async def test_a_strict_limit_by_target_keeps_it_too() -> None:
+    gating = Gating()
+    rules = compiled({"user,target": {"tokens": {"limit": "1000/d", "strict": True}}})
+    levels = [candidate("a"), candidate("b")]
+    for number, served in enumerate((None, "a", "b")):
+        grant = await gating.granted(rules, f"r{number}", levels=levels, bound=200)
+        gating.gate.settle(grant, Usage(5, estimated=True), Cost(0), served, ["a", "b"])
+    standings = await gating.store.peek(
+        [take.counter for option in grant.ask.options for take in option.takes]  # type: ignore[union-attr]
+    )
+    assert [one.used for one in standings] == [500, 250]

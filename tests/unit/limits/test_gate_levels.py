@@ -10,7 +10,7 @@ import pytest
 from extproc.errors import ClientError
 from extproc.policy import Ceilings, QueuePolicy
 from extproc.records import Attribution, Usage
-from tests.unit.limits.gating import ONE, Gating, candidate, compiled, target
+from tests.unit.limits.gating import ONE, Gating, asking, candidate, compiled, target
 
 # --- levels -----------------------------------------------------------------------------------
 
@@ -187,6 +187,22 @@ async def test_a_limit_by_target_is_charged_where_it_was_served() -> None:
     assert await gating.used_at(grant, 1) == [120]
 
 
+async def test_a_limit_by_target_that_is_used_up_everywhere_says_which() -> None:
+    gating = Gating()
+    rules = compiled({"target": {"requests": "2/h"}})
+    levels = [candidate("a"), candidate("b")]
+    for number in range(4):
+        grant = await gating.granted(rules, f"r{number}", levels=levels)
+        assert grant.wait is None
+    with pytest.raises(ClientError) as caught:
+        await gating.granted(rules, "r4", levels=levels)
+    error = caught.value
+    assert (error.status, error.code) == (429, "rate_limit_exceeded")
+    assert "target requests 2/h" in error.message
+    assert "2 of 2 requests" in error.message
+    assert error.retry_after == pytest.approx(1800, abs=1)
+
+
 async def test_a_provider_that_says_no_is_left_alone_as_long_as_it_says() -> None:
     gating = Gating()
     levels = two(Ceilings(rpm=100), Ceilings(rpm=100))
@@ -271,3 +287,49 @@ async def test_a_full_queue_says_so_and_a_higher_class_takes_a_place() -> None:
         await gating.gate.turn(low)
     assert (caught.value.status, caught.value.code) == (503, "displaced")
     assert gating.heard.queue == [("low", "full"), ("low", "displaced")]
+
+
+async def test_a_level_that_also_stands_further_down_is_settled_there() -> None:
+    gating = Gating()
+    first, again = candidate("a"), candidate("x", ceilings=ONE)
+    levels = [[(first, 1), (again, 1)], again]
+    gating.draws = [0.1, 0.9]
+    grant = await gating.granted(compiled(), levels=levels)
+    assert grant.target == "a"
+    lease = gating.gate.lease(grant)
+    assert await gating.gate.attempt("r1", lease, again.target) == (True, None)
+    gating.served(grant, by="x", walked=["a"])
+    assert gating.store.figures()["held"] == {"ids": 0.0}
+    await gating.granted(compiled(), "r2", levels=[again])
+
+
+async def test_a_level_between_is_settled_when_one_stands_twice() -> None:
+    gating = Gating()
+    twice, between = candidate("a"), candidate("x", ceilings=ONE)
+    levels = [twice, between, twice]
+    grant = await gating.granted(compiled(), levels=levels)
+    lease = gating.gate.lease(grant)
+    assert await gating.gate.attempt("r1", lease, between.target) == (True, None)
+    gating.served(grant, by="a", walked=["a", "x"])
+    assert gating.store.figures()["held"] == {"ids": 0.0}
+
+
+async def test_a_grant_that_nobody_hears_of_is_given_back() -> None:
+    gating = Gating()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    gating.heard.headroom = fails  # type: ignore[method-assign,assignment]
+    with pytest.raises(RuntimeError):
+        await gating.gate.admit(asking("r1", [candidate(ceilings=ONE)]), compiled())
+    assert gating.store.figures()["held"] == {"ids": 0.0}
+
+
+async def test_what_a_client_asks_for_does_not_drown_the_cost_of_turns() -> None:
+    gating = Gating()
+    await gating.granted(compiled(), "r1", levels=[candidate(ceilings=ONE)])
+    grant = await gating.waiting("r2", output=2**31 - 1, answers=128)
+    assert grant.ask is not None
+    assert grant.ask.place is not None
+    assert grant.ask.place.cost == 1e7

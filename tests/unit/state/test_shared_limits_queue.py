@@ -346,6 +346,29 @@ async def test_a_dead_process_frees_its_slots_and_its_places(opened: Opener, clo
     assert living.figures()["owners"]["alive"] == 1
 
 
+async def test_turns_of_a_dead_process_go_to_others_at_once(opened: Opener, redis_url: str) -> None:
+    """Not when its lease is over: until then it would be given every turn there is."""
+    channel = b"tollgate:limits:wake:dead"
+    dead, living = opened("dead", timed=False), opened("living", timed=False)
+    first = wanting("first")
+    outcome = await living.admit(first)
+    for number in range(3):
+        assert (await dead.admit(wanting(f"lost {number}", rank=0))).what == "waiting"
+    ask = wanting("alive")
+    assert (await living.admit(ask)).position == 4
+    turn = asyncio.create_task(living.turn(ask))
+    assert outcome.what == "granted"
+    await dead._calls.close()  # as the system does with what a killed process had
+    with redis.Redis.from_url(redis_url) as client:
+        for _ in range(1000):
+            if not dict(client.pubsub_numsub(channel))[channel]:
+                break
+            await asyncio.sleep(0.01)
+    living.leave(first.id)
+    async with asyncio.timeout(LEASE / 2):
+        assert (await turn).what == "granted"
+
+
 async def test_many_processes_serve_everybody_and_leave_nothing_behind(
     opened: Opener, redis_url: str
 ) -> None:
@@ -377,3 +400,54 @@ async def test_many_processes_serve_everybody_and_leave_nothing_behind(
     with redis.Redis.from_url(redis_url) as client:
         assert client.keys("*:q:*") == [b"{tollgate:limits}:q:seq"]
         assert client.keys("*:h:*") == client.keys("*:c:*") == []
+
+
+def spent(user: str) -> Take:
+    """From a limit of which nothing is left."""
+    return Take(Counter(user, "window", 0.5, params=(0.0, 1e9, 3e9, 4e9)), 1, queue=True)
+
+
+@pytest.mark.parametrize("users", [1, 300])
+async def test_those_at_their_own_limits_hold_up_nobody_however_many(
+    line: Line, users: int
+) -> None:
+    await line.join(wanting("first"))
+    for number in range(300):
+        await line.join(wanting(f"spent {number}", spent(f"u{number % users}"), tenant="loud"))
+    await line.join(wanting("quiet", tenant="quiet"))
+    line.store.leave("first")
+    for _ in range(5000):
+        if "quiet" in line.served:
+            break
+        await asyncio.sleep(0.001)
+    assert "quiet" in line.served
+
+
+async def test_one_whose_limit_has_room_again_is_looked_at_again(line: Line) -> None:
+    own = Counter("own", "concurrent", 1)
+    await line.store.admit(Ask("mine", (Take(own, 1),)))
+    await line.join(wanting("2", Take(own, 1, queue=True)))
+    await line.join(wanting("3", tenant="other", slot=OTHER))
+    await line.store.ping()
+    assert line.served == ["3"]
+    line.store.leave("mine")
+    await line.store.ping()
+    await asyncio.sleep(0.01)
+    assert line.served == ["3", "2"]
+
+
+async def test_who_was_held_up_by_another_goes_once_turns_have_changed_the_order(
+    line: Line,
+) -> None:
+    """A turn in a pass lets another tenant be first at a counter."""
+    shared = Counter("shared", "window", 5, params=(0.0, 1e9, 3e9, 4e9))
+    big, small = Take(shared, 9, queue=True), Take(shared, 1, queue=True)
+    await line.join(wanting("first"))
+    await line.join(wanting("big", big, tenant="x", slot=OTHER))
+    await line.join(wanting("next", tenant="x", cost=5))
+    await line.join(wanting("small", small, tenant="y", slot=OTHER))
+    assert line.served == ["first"]
+    line.store.leave("first")
+    await line.store.ping()
+    await asyncio.sleep(0.01)
+    assert line.served == ["first", "next", "small"]

@@ -430,3 +430,20 @@ async def test_an_outcome_nobody_asks_for_is_forgotten(scene: Scene) -> None:
     scene.now += LEASE + 1.0
     scene.store.beat()
     assert not scene.store._waiters
+
+
+async def test_who_was_held_up_by_another_goes_once_turns_have_changed_the_order(
+    scene: Scene,
+) -> None:
+    """A turn in a pass lets another tenant be first at a counter."""
+    other = Option("other", (Take(Counter("other", "concurrent", 1.0), 1),))
+    shared = Counter("shared", "window", 5.0, params=(0.0, 1e9, 3e9, 4e9))
+    await scene.ask(slot("first"))
+    big, small = Take(shared, 9, queue=True), Take(shared, 1, queue=True)
+    await scene.queue(Ask("big", (big,), (other,), place(tenant="x", pool="o")))
+    following = await scene.queue(slot("next", tenant="x", cost=5.0))
+    last = await scene.queue(Ask("small", (small,), (other,), place(tenant="y", pool="o")))
+    scene.store.leave("first")
+    assert (await following).what == "granted"
+    async with asyncio.timeout(1):
+        assert (await last).what == "granted"
