@@ -16,7 +16,7 @@ from extproc.limits import Asking, Candidate, Grant
 from extproc.limits.rules import Compiled, RuleError
 from extproc.policy import PolicyError
 from extproc.records import NOBODY, Caller
-from extproc.routing import Route
+from extproc.routing import OWN, Route
 
 WAIT_MARGIN: Final = 5.0
 """Seconds that Envoy waits longer than the queue lets anybody: ours is the answer then."""
@@ -71,7 +71,7 @@ def _asking(asked: Asked, planned: Planned, rules: Compiled, skip: frozenset[str
         caller=asked.caller or NOBODY,
         attribution=asked.attribution,
         route=asked.route.policy.route,
-        model=asked.chain_name,
+        model=_model(asked, planned),
         levels=[[(candidates[name], weight) for name, weight in level] for level in planned.levels],
         input=asked.tokens,
         bound=request.bound(planned.body) if _strict(rules, asked.caller or NOBODY) else None,
@@ -83,6 +83,14 @@ def _asking(asked: Asked, planned: Planned, rules: Compiled, skip: frozenset[str
         own_key=planned.credential is not None,
         skip=skip,
     )
+
+
+def _model(asked: Asked, planned: Planned) -> str:
+    """Whose count it is of those by model: a list of names is no model, its first name is."""
+    request = planned.request
+    if asked.chain_name != OWN or not request.models:
+        return asked.chain_name
+    return asked.route.names.chain(request.model or request.models[0], None)
 
 
 def _strict(rules: Compiled, caller: Caller) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from extproc.routing.names import OWN
 from extproc.routing.route import Demand, Plan, Route, Routes
 
-__all__ = ["Demand", "Plan", "Route", "Routes"]
+__all__ = ["OWN", "Demand", "Plan", "Route", "Routes"]

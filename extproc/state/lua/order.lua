@@ -5,7 +5,8 @@ local CHUNK = 4  -- read first; then more each time
 -- `skipped`: ids passed over; `blocked`, `unfit`: pools and counters that have no room.
 local function candidates(rank, skipped, blocked, unfit)
   local found = {
-    rank = rank, skipped = skipped, unfit = unfit, lanes = {}, tenants = {}, order = {},
+    rank = rank, skipped = skipped, unfit = unfit, tenants = {}, order = {},
+    lanes = {}, unread = {},  -- lanes of which there is more to read
   }
   for _, name in ipairs(call('HKEYS', QUEUE .. 'pl:' .. rank)) do
     local needs = unpacked(name)
@@ -14,6 +15,7 @@ local function candidates(rank, skipped, blocked, unfit)
       found.lanes[#found.lanes + 1] = {
         name = name, needs = needs, key = key, read = 0, chunk = CHUNK,
       }
+      found.unread[#found.unread + 1] = found.lanes[#found.lanes]
     end
   end
   return found
@@ -69,6 +71,8 @@ local function head(self, line)
   end
 end
 
+local function later(a, b) return a.seq > b.seq end
+
 -- A tenant's features with the first candidate of each, over all lanes that have room.
 local function read_features(self, tenant)
   local known, list = {}, {}
@@ -78,7 +82,7 @@ local function read_features(self, tenant)
     for _, flow in ipairs(flows(key, 0, -1)) do
       place[5] = flow.name
       local _, _, ids = keys_of(place, lane.name)
-      local line = {key = ids, needs = lane.needs, read = 0, tag = 0, chunk = 1}
+      local line = {key = ids, needs = lane.needs, read = 0, chunk = 1}
       head(self, line)
       local feature = known[flow.name]
       if not feature then
@@ -89,13 +93,16 @@ local function read_features(self, tenant)
       feature.lines[#feature.lines + 1] = line
     end
   end
+  for _, feature in ipairs(list) do table.sort(feature.lines, later) end
   tenant.features = list
 end
 
 local function settle_heads(tenant)
   tenant.seq, tenant.gone = math.huge, true
   for _, feature in ipairs(tenant.features) do
-    feature.line = first_of(feature.lines)
+    local lines = feature.lines
+    while #lines > 0 and lines[#lines].gone do table.remove(lines) end
+    feature.line = lines[#lines]
     feature.seq = feature.line and feature.line.seq or math.huge
     feature.gone = not feature.line
     if not feature.gone then
@@ -108,11 +115,13 @@ end
 -- The tenant whose turn it is among those that were read, once none that was not could be before.
 local function first_tenant(self)
   while true do
-    local found, more = first_of(self.order), false
-    for _, lane in ipairs(self.lanes) do
-      if not lane.done and (not lane.last or not found or before(lane.last, found)) then
+    local found, more, unread = first_of(self.order), false, self.unread
+    for i = #unread, 1, -1 do
+      local lane = unread[i]
+      if not lane.last or not found or before(lane.last, found) then
         read_tenants(self, lane)
         more = true
+        if lane.done then table.remove(unread, i) end
       end
     end
     if not more then return found end
@@ -143,7 +152,12 @@ end
 -- Pass over the candidate that was found last.
 local function pass_over(self)
   local line = self.feature.line
-  self.skipped[line.id] = true
-  head(self, line)
+  if without_room(line.needs, self.unfit) then
+    line.gone = true
+  else
+    self.skipped[line.id] = true
+    head(self, line)
+    table.sort(self.feature.lines, later)
+  end
   settle_heads(self.tenant)
 end

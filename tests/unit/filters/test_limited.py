@@ -57,6 +57,14 @@ async def test_the_third_of_two_requests_is_refused_and_costs_nothing(gateway: G
     assert other.answer is None
 
 
+async def test_a_list_of_models_counts_as_the_first_of_them(gateway: Gateway) -> None:
+    limits = {"user,model": {"requests": "1/h"}}
+    await served(await ask(gateway, chat(model="t-openai"), limits))
+    envoy = await ask(gateway, chat(model="t-openai", models=["t-gemini"]), limits)
+    assert error(envoy)["status"] == 429
+    assert (await ask(gateway, chat(model="t-gemini"), limits)).answer is None
+
+
 async def test_what_was_not_used_is_given_back(gateway: Gateway) -> None:
     limits = {"user": {"tokens": "5000/h"}}
     envoy = await ask(gateway, chat(max_tokens=4900), limits)

@@ -84,7 +84,8 @@ async def walked(walk: list[tuple[str, Any]]) -> None:
             grant = open_[index % len(open_)]
             left = {one.target.target for level in grant.asking.levels[grant.level :]
                     for one, _ in level}  # fmt: skip
-            if name in left:
+            # Envoy goes down the chain and never back: a, then b or c.
+            if name in left and name >= tried.get(grant.asking.id, ""):
                 wanted = candidate(name, ceilings=BIG).target
                 await gating.gate.attempt(grant.asking.id, gating.gate.lease(grant), wanted)
                 tried[grant.asking.id] = name
