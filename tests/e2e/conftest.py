@@ -236,7 +236,8 @@ async def client(gateway: Running) -> AsyncIterator[AsyncOpenAI]:
         yield found
 
 
-@pytest.fixture(scope="session", params=["embedded", "redis"])
+# Not for the whole session: each Envoy takes some inotify instances, of which a user has 128.
+@pytest.fixture(scope="module", params=["embedded", "redis"])
 def limited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Limited]:
