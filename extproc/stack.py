@@ -37,6 +37,9 @@ from extproc.simulator import port_of
 
 READY_WITHIN: Final = 60.0
 """Seconds that all parts together get: a cold machine reads Envoy's 150 MB from disk first."""
+CLOSING: Final = 0.2
+"""Seconds from the last request to the end of Envoy, which may crash (1.40) in place of ending
+while streams to the service are just closing."""
 STOP_WITHIN: Final = 10.0
 """Seconds that a process gets after SIGTERM, beyond its own drain time."""
 SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN, ALERT_TOKEN)
@@ -305,6 +308,8 @@ class Stack:
                     pass
                 while asyncio.get_running_loop().time() < deadline:
                     if not await _active(session, admin):
+                        # Its streams to the service close after their requests.
+                        await asyncio.sleep(CLOSING)
                         return
                     await asyncio.sleep(0.05)
 

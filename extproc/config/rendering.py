@@ -173,6 +173,20 @@ def _bootstrap(settings: Settings, resources: Node) -> Node:
             )
         ],
         **resources,
+        "layered_runtime": Noted(
+            "Streams to the service are closed, not reset: gRPC for Python keeps 80 bytes for each "
+            "read that a reset cuts off.",
+            {
+                "layers": [
+                    {
+                        "name": "static",
+                        "static_layer": {
+                            "envoy.reloadable_features.ext_proc_graceful_grpc_close": True
+                        },
+                    }
+                ]
+            },
+        ),
         "overload_manager": Noted(
             "Connections from clients, not streams; what comes beyond them is closed at once.",
             {

@@ -336,6 +336,9 @@ SOON = {
 """Routes whose limits flow back in seconds, and what a request uses there."""
 
 
+TRIES = 4
+
+
 async def _true(limited: Limited, route: str, usage: tuple[int, int]) -> None:
     caller = limited.caller()
 
@@ -344,10 +347,15 @@ async def _true(limited: Limited, route: str, usage: tuple[int, int]) -> None:
         _, refused = caller.served(route, usage=usage)
         return int(refused.headers["retry-after"]), time.monotonic()
 
-    wait, since = await asyncio.to_thread(exhaust)
+    for _ in range(TRIES):
+        wait, since = await asyncio.to_thread(exhaust)
+        await asyncio.sleep(since + wait - 2 - time.monotonic())
+        early = await asyncio.to_thread(caller.ask, route, usage=(1, 1), settle=False)
+        if wait >= 3 and time.monotonic() - since < wait - 1:
+            break
+        # The machine was so slow that the question came too late to say anything.
+        await asyncio.sleep(wait)
     assert 3 <= wait <= 10, (route, wait)
-    await asyncio.sleep(since + wait - 2 - time.monotonic())
-    early = await asyncio.to_thread(caller.ask, route, usage=(1, 1), settle=False)
     assert early.status_code == 429, (route, wait)
     assert int(early.headers["retry-after"]) <= 3, (route, wait)
     await asyncio.sleep(since + wait - time.monotonic())
