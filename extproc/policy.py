@@ -194,6 +194,41 @@ class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     feature_depth: int = 250
 
 
+GuardAction = Literal["ignore", "flag", "redact", "mask", "hash", "block"]
+
+
+class GuardPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is done about personal data and secrets. What a route says stands, field by field (and
+    in `actions` and `confidence` type by type), over what the virtual host says; None: unsaid."""
+
+    enabled: bool | None = None
+    """True where a guard is spoken of at all, unless this says otherwise."""
+    mode: Literal["enforce", "observe"] | None = None
+    """`observe`: what would be done is recorded, nothing is done. Default: enforce."""
+    direction: Literal["request", "response", "both"] | None = None
+    """What is looked through. Default: request."""
+    actions: dict[str, GuardAction] = {}
+    """By type (`PERSON`, `CUSTOM:project`); `default` for all that are not named: redact."""
+    restore: bool | None = None
+    """Values come back in the answer. Default: true."""
+    images: Literal["pass", "block"] | None = None
+    """Default: pass. Sound and video count as images: nothing looks into them."""
+    files: Literal["pass", "block"] | None = None
+    """Default: pass."""
+    confidence: dict[str, float] = {}
+    """The least that a finding needs, from 0 to 1, by type; `default` for all others: 0.5."""
+    allow: tuple[str, ...] = ()
+    """Values that are none, whatever the case. Added to what the virtual host allows."""
+    patterns: dict[str, str] = {}
+    """Own patterns (RE2) by name: type `CUSTOM:name`. Added to the virtual host's."""
+    words: dict[str, tuple[str, ...]] = {}
+    """Own lists of words by name: type `CUSTOM:name`. Added to the virtual host's."""
+    keep: float | None = None
+    """Seconds that the placeholders of a session are kept after its last request. Default: 3600."""
+    on_failure: Literal["closed", "open"] | None = None
+    """When the detector or the store is away: refuse, or go on unguarded. Default: closed."""
+
+
 class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all routes share. Stands in the virtual host's metadata."""
 
@@ -207,6 +242,8 @@ class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     timezone: str = "UTC"
     """Whose days, weeks and months windows keep to, where a limit names no other."""
     queue: QueuePolicy = QueuePolicy()
+    guard: GuardPolicy | None = None
+    """On every route. None: no guard, where a route speaks of none."""
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -242,6 +279,8 @@ class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ttl: float | None = None
     """Seconds that requests wait in the queue at most; 0: they never wait. None: as the queue
     says."""
+    guard: GuardPolicy | None = None
+    """What differs from the virtual host's guard. None: nothing."""
 
 
 # --- from Envoy's text --------------------------------------------------------------------

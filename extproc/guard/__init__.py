@@ -5,8 +5,13 @@ A detector is asked for what a text holds; what is done about it is for others t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from extproc.guard.default import DetectorPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,85 @@ class Finding:
     """From 0 to 1: how sure it is that this is what it seems."""
 
 
+class Kind(Enum):
+    """What a text is to the API whose body it stands in."""
+
+    TEXT = auto()
+    """What people, models and tools say."""
+    JSON = auto()
+    """JSON as text that cannot be read as such (arguments of a call that broke off): values put
+    into it are escaped."""
+    THINKING = auto()
+    """Thinking that its provider has signed: it must come back to the letter, so nothing in it is
+    restored, and what looks like a placeholder in it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text of a body, and where it stands."""
+
+    value: str
+    place: str
+    """As errors name it: `messages[2].content[0].text`. Never part of a value."""
+    under: str = ""
+    """The name of the field it stands in, where that tells what it is (`password` in a tool's
+    arguments)."""
+    kind: Kind = Kind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """Something in a body that holds no text to look through."""
+
+    kind: str
+    """`image` (pictures, sound, video) or `file`."""
+    place: str
+
+
+class GuardError(Exception):
+    """The detector, or the store of placeholders, is away or does not understand us. The text holds
+    no value."""
+
+
+class BlockedError(Exception):
+    """Something is there that must not pass. The text is type and place, never the value."""
+
+    def __init__(self, type_: str, place: str) -> None:
+        super().__init__(f"{type_} in {place}")
+        self.type = type_
+        self.place = place
+
+
 class Detector(Protocol):
-    """Finds personal data and secrets."""
+    """Finds personal data and secrets in one text, in the thread that asks."""
 
     def find(self, text: str) -> list[Finding]:
         """What a text holds, by `start`, not overlapping.
 
         Takes time linear in the text's length and never raises.
         """
+        ...
+
+
+class Scan(Protocol):
+    """Looks through the texts of a body as one route wants it."""
+
+    async def find(self, texts: Sequence[Text]) -> list[list[Finding]]:
+        """For each text its findings, as `Detector.find` gives them. Raises GuardError."""
+        ...
+
+
+class Scanner(Protocol):
+    """What the service looks through texts with."""
+
+    def scan(self, policy: DetectorPolicy) -> Scan:
+        """Made once for each route's policy. Raises PatternError."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises GuardError when texts cannot be looked through."""
+        ...
+
+    async def close(self) -> None:
+        """Give threads and connections back."""
         ...
