@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 STUBS  := extproc/pb/.made
 
-.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-peers protos lock clean docs
+.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-cache-index bench-cache-stream bench-pairs bench-equality bench-peers protos lock clean docs
 
 run: $(STUBS)
 	@exec $(BIN)/tollgate run
@@ -54,6 +54,23 @@ bench-limits: $(STUBS)
 # and how often it is wrong in PROMPTS, files in which there is none.
 bench-guard: $(STUBS)
 	$(BIN)/python -m tests.bench.guard $(DATA) $(foreach one,$(PROMPTS),--prompts $(one))
+
+# The semantic cache on questions with known answers: STREAM has one {"text", "answer"} a line, PAIRS
+# one {"a", "b", "same"}, ANSWERS two models' answers and whether they were right (RouteLLM's GSM8K).
+DELTA    ?= 0.01
+EMBEDDER ?= static
+bench-cache-stream: $(STUBS)
+	$(BIN)/python -m tests.bench.cache_stream $(STREAM) --delta $(DELTA) --embedder $(EMBEDDER)
+
+bench-pairs: $(STUBS)
+	$(BIN)/python -m tests.bench.cache_pairs $(PAIRS) --delta $(DELTA) --embedder $(EMBEDDER)
+
+bench-equality: $(STUBS)
+	$(BIN)/python -m tests.bench.cache_equality $(ANSWERS)
+
+# The index of vectors beside FAISS's exhaustive one; DATA is a folder of texts. SIZES="1000 100000" takes some.
+bench-cache-index: $(STUBS)
+	$(BIN)/python -m tests.bench.cache_index $(DATA) $(foreach one,$(SIZES),--entries $(one))
 
 # The peers that bench-overhead compares with, each in a folder of its own. Pinned, wheels only,
 # no install scripts: litellm 1.82.7 and 1.82.8 were published by thieves of keys.

@@ -27,6 +27,22 @@ another token."""
 DEADLINE: Final = "x-tollgate-deadline"
 """How long the client is ready to wait in the queue: `2.5`, `2.5s`, `500ms`, `1m`, or the moment,
 as epoch seconds or in RFC 3339."""
+TAGS: Final = "x-tollgate-tags"
+"""Tags of what is kept in the cache of an answer, with commas between, to invalidate it by."""
+CACHE_TTL: Final = "x-tollgate-cache-ttl"
+"""How long the answer is kept: `90`, `90s`, `15m`, `6h`, `30d`. On a request or on an answer."""
+CACHE_KIND: Final = "x-tollgate-cache-kind"
+"""The kind of content, which decides how long the answer is kept. On a request or on an answer."""
+CACHE_SCOPE: Final = "x-tollgate-cache-scope"
+"""Who shares the answer: `session`, `user`, `tenant`, `shared`."""
+CACHE_CONTROL: Final = "cache-control"
+PORTKEY_REFRESH: Final = "x-portkey-cache-force-refresh"
+PORTKEY_NAMESPACE: Final = "x-portkey-cache-namespace"
+HELICONE_CACHE: Final = "helicone-cache-enabled"
+HELICONE_SEED: Final = "helicone-cache-seed"
+CLOUDFLARE_SKIP: Final = "cf-aig-skip-cache"
+CLOUDFLARE_TTL: Final = "cf-aig-cache-ttl"
+CLOUDFLARE_KEY: Final = "cf-aig-cache-key"
 LABEL_PREFIX: Final = "x-tollgate-label-"
 PORTKEY_METADATA: Final = "x-portkey-metadata"
 HELICONE_PROPERTY_PREFIX: Final = "helicone-property-"
@@ -39,6 +55,8 @@ TARGET: Final = "x-tollgate-target"
 MODEL: Final = "x-tollgate-model"
 ATTEMPTS: Final = "x-tollgate-attempts"
 CACHE: Final = "x-tollgate-cache"
+"""On a request: `no-cache`, `no-store`, `refresh`, `max-age=N`, `only-if-cached`. On an answer:
+where it is from."""
 COST: Final = "x-tollgate-cost"
 WARNING: Final = "x-tollgate-warning"
 RETRY_AFTER: Final = "retry-after"
@@ -101,6 +119,8 @@ CREDENTIALS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 GATEWAY_READS: Final = (
     *(":method", ":path", ":status", "content-type", "content-encoding", *CREDENTIALS),
     *("x-tollgate-*", "x-portkey-metadata", "helicone-*", "anthropic-version"),
+    *(CACHE_CONTROL, PORTKEY_REFRESH, PORTKEY_NAMESPACE),
+    *(CLOUDFLARE_SKIP, CLOUDFLARE_TTL, CLOUDFLARE_KEY),
 )
 ACCOUNT: Final = (
     "set-cookie",

@@ -229,6 +229,94 @@ class GuardPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """When the detector or the store is away: refuse, or go on unguarded. Default: closed."""
 
 
+CacheMode = Literal["off", "exact", "semantic", "observe"]
+CacheScope = Literal["session", "user", "tenant", "shared"]
+
+
+class CacheTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds that an answer is kept, by the kind of content it is. None: unsaid."""
+
+    default: float | None = None
+    """Default: 21,600 (6 hours)."""
+    factual: float | None = None
+    """Definitions, geography, arithmetic. Default: 2,592,000 (30 days)."""
+    dynamic: float | None = None
+    """Prices, availability, news, versions, what holds today. Default: 3,600."""
+    kinds: dict[str, float] = {}
+    """Own kinds."""
+    longest: float | None = None
+    """The most that a header may ask for. Default: the longest of all that are said here."""
+
+
+class CacheKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What differs for one kind of content. None: as the route has it."""
+
+    words: tuple[str, ...] = ()
+    """A question with one of them, a word or several, is of this kind."""
+    threshold: float | None = None
+    min_score: float | None = None
+    max_error: float | None = None
+
+
+class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which answers are kept, and for whom. What a route says stands, field by field (in `kinds`
+    and `ttl` entry by entry), over what the virtual host says; None: unsaid."""
+
+    mode: CacheMode | bool | None = None
+    """`exact`: the same request. `semantic`: also one that asks the same in other words. `observe`:
+    what `semantic` would have served is recorded, and nothing is served. `off`, which Envoy's YAML
+    reads as false. Default: exact where a cache is spoken of at all."""
+    max_error: float | None = None
+    """Share of all requests that may be answered wrongly. Default: 0.01."""
+    audit: float | None = None
+    """Share of would-be semantic hits that go to the provider all the same. Default: 0.05."""
+    verifier: Literal["calibrated", "threshold"] | None = None
+    """`threshold`: the score alone decides. Default: calibrated."""
+    threshold: float | None = None
+    """Cosine from which on `threshold`, or a partition without labels, serves. Default: 0.95."""
+    min_score: float | None = None
+    """Cosine below which nothing is ever served. Default: 0.75."""
+    strict: bool | None = None
+    """Nothing is served semantically before a partition has labels of its own. Default: false."""
+    scope: CacheScope | None = None
+    """Who shares answers. Default: tenant."""
+    allow_scope: CacheScope | None = None
+    """The widest scope that a header may ask for. Default: as `scope`, so none wider."""
+    custom_keys: bool | None = None
+    """`cf-aig-cache-key` takes the place of the request, as it does at Cloudflare: whatever was
+    asked, the same key gets the same answer. Default: false, it only keeps requests apart."""
+    ttl: CacheTtl = CacheTtl()
+    kinds: dict[str, CacheKind] = {}
+    """Own kinds of content by name, and what differs for `default`, `factual` and `dynamic`."""
+    max_entry_bytes: int | None = None
+    """Bytes of an answer. Default: 262,144."""
+    temperature_max: float | None = None
+    """Requests above it are not cached; one that says none has its API's default, 1. Default: 1."""
+    embed: Literal["last_user_turn", "conversation"] | None = None
+    """What is compared. Default: last_user_turn."""
+    tool_calls: bool | None = None
+    """Answers with tool calls are kept, too. Default: false."""
+    tags: tuple[str, ...] = ()
+    """On every entry, to invalidate it by. Added to the virtual host's."""
+    wait: float | None = None
+    """Seconds that a request waits at most for the answer to the same request in flight; 0: it goes
+    on its own at once. Default: 30."""
+    judge: str | None = None
+    """The chain that is asked whether two answers say the same, where rules cannot tell. None: none
+    is asked."""
+
+
+CacheField = CacheMode | bool | CachePolicy
+"""A mode alone, or all of it."""
+
+
+def cache_policy(field: CacheField | None) -> CachePolicy | None:
+    """A policy written in short, in full."""
+    if field is None or isinstance(field, CachePolicy):
+        return field
+    return CachePolicy(mode=field)
+
+
 class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all routes share. Stands in the virtual host's metadata."""
 
@@ -244,6 +332,8 @@ class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     queue: QueuePolicy = QueuePolicy()
     guard: GuardPolicy | None = None
     """On every route. None: no guard, where a route speaks of none."""
+    cache: CacheField | None = None
+    """On every route. None: no cache, where a route speaks of none."""
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -281,6 +371,8 @@ class RoutePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     says."""
     guard: GuardPolicy | None = None
     """What differs from the virtual host's guard. None: nothing."""
+    cache: CacheField | None = None
+    """What differs from the virtual host's cache. None: nothing."""
 
 
 # --- from Envoy's text --------------------------------------------------------------------

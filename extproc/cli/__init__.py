@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "tail": "extproc.cli.tail:tail",
     "report": "extproc.cli.report:report",
     "guard": "extproc.cli.guard:guard",
+    "models": "extproc.cli.models:models",
 }
 """Where each command is. One that only asks a running gateway need not wait for the modules that
 run one, which take half a second to import."""

@@ -18,7 +18,10 @@ SIZES: Final = (64, 8, 1)
 
 
 def among(
-    connection: sqlite3.Connection, select: str, values: Sequence[str | int], *before: str | int
+    connection: sqlite3.Connection,
+    select: str,
+    values: Sequence[str | int | bytes],
+    *before: str | int,
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of a statement that ends in a column's name, where that is one of the values. `before`:
     what the statement itself asks for."""
