@@ -149,6 +149,7 @@ async def measure(corpus: Corpus) -> dict[str, Any]:
     beating.cancel()
     figures = {
         "entries": corpus.entries,
+        "groups": sum(len(one.groups) for one in index._partitions[b"partition"].groups),
         "added_per_second": round(corpus.entries / spent),
         "settled_seconds": round(settled, 1),
         "bytes_per_entry": round((rss() - before) / corpus.entries),

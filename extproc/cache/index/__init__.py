@@ -75,7 +75,7 @@ def open_index(vectors: str | None, embedder: str, dim: int) -> Index:
         from extproc.cache.index.postgres import PostgresIndex  # noqa: PLC0415  its driver is an extra
 
         return PostgresIndex(vectors, embedder, dim)
-    from extproc.cache.index.memory import MemoryIndex  # noqa: PLC0415  FAISS takes 20 MB
+    from extproc.cache.index.memory import MemoryIndex  # noqa: PLC0415  FAISS takes 15 MB
 
     return MemoryIndex(embedder, dim)
 

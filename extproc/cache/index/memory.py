@@ -155,6 +155,8 @@ class MemoryIndex:
         if rows is None:
             return False
         rows.remove(entry)
+        if not rows.count:
+            self._where.release(rows)
         held = self._partitions[rows.partition]
         held.count -= 1
         if not held.count:
@@ -188,6 +190,9 @@ class MemoryIndex:
             _LOG.exception("regrouping %d vectors failed", held.count)
         finally:
             held.busy = False
+        if held.overgrown():
+            # It was being filled meanwhile.
+            self._regroup_soon(held)
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> Answer:
         try:

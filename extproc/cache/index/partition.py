@@ -73,10 +73,14 @@ class Partition:
         chunks = [self.loose, *(group for one in self.groups for group in one.groups)]
         return [rows for one in chunks for rows in one.parts]
 
+    def measure(self) -> int:
+        """How many rows there are now, for which centres are to be found."""
+        self._settled, self.added = self.count, 0
+        return self.count
+
     def move_to(self, newest: Groups) -> Iterator[Rows]:
         """Rows to be emptied into groups, which from now on take what is added."""
         self.groups = (*self.groups, newest)
-        self._settled, self.added = self.count, 0
         older = [group for one in self.groups if one is not newest for group in one.groups]
         for chunks in (self.loose, *older):
             # The last ones first, given back one by one.

@@ -28,10 +28,10 @@ _PAUSE: Final = 0.0005
 async def regroup(partition: Partition, kernel: Kernel, where: Where, thread: Executor) -> None:
     """Give a partition new groups."""
     loop = asyncio.get_running_loop()
+    many = centres_for(partition.measure())
 
     def found() -> Groups:
-        views = [rows.view() for rows in partition.every()]
-        centres = trained(views, centres_for(sum(len(ids) for ids, _ in views)), kernel.dim)
+        centres = trained([rows.view() for rows in partition.every()], many, kernel.dim)
         return Groups(kernel, centres, partition.key)
 
     newest = await loop.run_in_executor(thread, found)
@@ -43,6 +43,7 @@ async def regroup(partition: Partition, kernel: Kernel, where: Where, thread: Ex
                 # Rows have gone since, but none has come: each is among those that were looked at.
                 spread(newest, numbers[np.searchsorted(sorted_ids, ids)], ids, codes, where)
                 await asyncio.sleep(_PAUSE)
+            where.release(rows)
     await loop.run_in_executor(thread, _give_back)
 
 

@@ -23,7 +23,7 @@ Halves = NDArray[np.float16]
 CHUNK: Final = 2048
 """Rows that are under each other at most: 1 MB of 256 wide, copied in 0.1 ms."""
 _DOUBLE: Final = 64
-"""Rows up to which room doubles; from there on it grows by a quarter."""
+"""Rows up to which room doubles; from there on it grows by an eighth."""
 
 
 class Held(NamedTuple):
@@ -40,10 +40,12 @@ class Rows:
     they read a row that is being written or take one that moves for its neighbour, so they check
     what they found."""
 
-    __slots__ = ("count", "held", "partition")
+    __slots__ = ("count", "held", "number", "partition")
 
     def __init__(self, dim: int, partition: bytes = b"") -> None:
         self.partition = partition
+        self.number = 0
+        """By which `Where` knows them."""
         self.count = 0
         self.held = _room(1, dim)
 
@@ -52,7 +54,7 @@ class Rows:
         start, end = self.count, self.count + len(ids)
         room = len(self.held.ids)
         if end > room:
-            grown = room * 2 if room < _DOUBLE else room + room // 4
+            grown = room * 2 if room < _DOUBLE else room + room // 8
             self._move(min(CHUNK, max(end, grown)))
         self.held.codes[start:end] = codes
         self.held.ids[start:end] = ids
