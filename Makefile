@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 STUBS  := extproc/pb/.made
 
-.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-peers protos lock clean docs
+.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-guard-latency bench-peers protos lock clean docs
 
 run: $(STUBS)
 	@exec $(BIN)/tollgate run
@@ -54,6 +54,9 @@ bench-limits: $(STUBS)
 # and how often it is wrong in PROMPTS, files in which there is none.
 bench-guard: $(STUBS)
 	$(BIN)/python -m tests.bench.guard $(DATA) $(foreach one,$(PROMPTS),--prompts $(one))
+
+bench-guard-latency: $(STUBS)
+	$(BIN)/python -m tests.bench.guard_latency
 
 # The peers that bench-overhead compares with, each in a folder of its own. Pinned, wheels only,
 # no install scripts: litellm 1.82.7 and 1.82.8 were published by thieves of keys.

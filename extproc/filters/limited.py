@@ -121,6 +121,7 @@ async def ready(rooms: Rooms, asked: Asked, planned: Planned, format_: ClientFor
         body = planned.body
         capped = partial(_capped, planned, format_, grant.cap)
         planned = await rooms.large.work(len(body), capped)
+        asked.rewritten = asked.rewritten or planned.body is not body
     admitted = prepare(asked, planned, format_, rooms.dialects)
     return replace(admitted, lease=rooms.limits.lease(grant), capped=grant.cap is not None)
 

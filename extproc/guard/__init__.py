@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from extproc.guard.default import DetectorPolicy
 
@@ -41,8 +43,7 @@ class Kind(Enum):
     restored, and what looks like a placeholder in it is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A text of a body, and where it stands."""
 
     value: str
@@ -68,6 +69,11 @@ class GuardError(Exception):
     no value."""
 
 
+class TooMuchError(GuardError):
+    """A client sent more than the guard looks at or keeps: nothing is away, and nobody may go on
+    unguarded because of it."""
+
+
 class BlockedError(Exception):
     """Something is there that must not pass. The text is type and place, never the value."""
 
@@ -75,6 +81,15 @@ class BlockedError(Exception):
         super().__init__(f"{type_} in {place}")
         self.type = type_
         self.place = place
+
+
+class StoppedError(Exception):
+    """A stream must not go on. `sent`: what may still go out of it."""
+
+    def __init__(self, cause: BlockedError | GuardError, sent: bytes) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.sent = sent
 
 
 class Detector(Protocol):

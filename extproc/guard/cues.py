@@ -82,16 +82,27 @@ ORGANISATION: Final = frozenset(
 """Behind a name these make it the name of something else."""
 
 
+_TAILS: Final = frozenset(
+    cue[-1] + cue[:-1].rstrip()[-2:] if cue[-1] in ":?," else cue[-2:] for cue in (*STRONG, *WEAK)
+)
+"""How they end: what ends otherwise need not be taken apart."""
+_GLANCE: Final = 8
+_NEVER: Final = (False, False)
+
+
 def told(text: str, start: int) -> tuple[bool, bool]:
     """Whether the words in front of `start` are a strong, and whether they are a weak sign of a
     name."""
+    near = text[max(0, start - _GLANCE) : start].rstrip(_SKIPPED).lower()
+    if len(near) > 2 and (near[-1] not in ":?," and near[-2:] not in _TAILS):  # noqa: PLR2004
+        return _NEVER
     before = text[max(0, start - REACH) : start].rstrip(_SKIPPED).lower()
     if not before:
-        return False, False
+        return _NEVER
+    last = before[-1]
+    tail = last + before[:-1].rstrip(_SKIPPED)[-2:] if last in ":?," else before[-2:]
+    if tail not in _TAILS:
+        return _NEVER
     signs = [sign.replace("’", "'") for sign in _SIGNS.findall(before)[-4:]]
-    if not signs or not (before[-1].isalpha() or before[-1] in ":?,."):
-        return False, False
     ends = [" ".join(signs[-size:]) for size in range(1, len(signs) + 1)]
-    if before[-1] == ".":
-        return False, False
     return not STRONG.isdisjoint(ends), not WEAK.isdisjoint(ends)

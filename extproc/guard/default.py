@@ -9,11 +9,15 @@ from typing import Final
 from extproc.guard import Finding
 from extproc.guard.context import Context
 from extproc.guard.custom import Custom, compiled
+from extproc.guard.names import shipped
 from extproc.guard.normal import Folding, Normal
 from extproc.guard.overlaps import apart
 from extproc.guard.patterns import patterns
 from extproc.guard.people import people
+from extproc.guard.phones import USUAL
+from extproc.guard.plans import plan
 from extproc.guard.secrets import secrets
+from extproc.guard.triggers import triggers
 
 LEAST: Final = 0.5
 """Confidence below which a finding is none, if nothing else is said."""
@@ -35,14 +39,21 @@ class DetectorPolicy:
     """Own patterns (RE2) by name."""
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Own lists of words by name."""
+    named: frozenset[str] = frozenset()
+    """Types that the route names. Another detector's `LOCATION`, `DATE_TIME` and the like are
+    findings only then; this one has none of them."""
 
 
 class DefaultDetector:
     """Finds what a policy wants. May be used by several threads."""
 
     def __init__(self, policy: DetectorPolicy | None = None) -> None:
-        """Compile what the policy says. Raises PatternError."""
+        """Compile what the policy says, and read the lists of names and the usual numbering plans
+        (150 ms the first time), so that no request waits for them. Raises PatternError."""
         self._policy = policy or DetectorPolicy()
+        shipped()
+        for code in USUAL:
+            plan(code)
         self._folding = Folding()
         self._context = Context(self._folding)
         self._custom: Custom = compiled(self._policy.patterns, self._policy.words, self._folding)
@@ -51,10 +62,13 @@ class DefaultDetector:
     def find(self, text: str) -> list[Finding]:
         """What a text holds, by `start`, not overlapping; linear in its length, never raises."""
         normal = self._folding.fold(text)
-        found = self._placed(text, normal, patterns(normal, self._context))
-        found += self._placed(text, normal, secrets(normal, self._context))
+        said = triggers(normal.lower)
+        found = self._placed(text, normal, patterns(normal, self._context, said))
+        found += self._placed(text, normal, secrets(normal, self._context, said))
         found += self._placed(text, normal, self._custom.find(normal))
-        found += [one for one in people(text) if self._wanted(text, one)]
+        if normal.text is not text:
+            said |= triggers(text.lower())
+        found += [one for one in people(text, said) if self._wanted(text, one)]
         return apart(found)
 
     def _placed(self, text: str, normal: Normal, found: Iterable[Finding]) -> list[Finding]:

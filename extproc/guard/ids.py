@@ -99,10 +99,12 @@ def _health(digits: str, shape: Sequence[int], _: str, near: Near) -> tuple[str,
 
 
 def _tax_german(digits: str, shape: Sequence[int], _: str, near: Near) -> tuple[str, float]:
-    if len(digits) != 11 or not idnr.is_valid(digits):  # noqa: PLR2004
+    if len(digits) != 11 or len(set(digits[:10])) < 8 or not idnr.is_valid(digits):  # noqa: PLR2004
         return NONE
     if _named(near, "taxde"):
         return "DE_TAX_ID", 0.97
+    if not _whole(shape, (2, 3, 3, 3)):
+        return NONE
     return "DE_TAX_ID", 0.7 if tuple(shape) == (2, 3, 3, 3) else 0.5
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+_PLAIN: Final = bytes([9, 10, 13, *range(0x20, 0x7F)])
 _ODD: Final = re.compile(r"[^\t\n\r -~]++")
 """What a text that is folded already does not have: all but printable ASCII and ends of lines."""
 _UNSEEN: Final = frozenset({"Cf", "Cc", "Mn", "Me"})
@@ -77,7 +79,7 @@ class Folding(dict[int, str]):
 
     def fold(self, text: str) -> Normal:
         """The text as forms are looked for in it; linear in its length."""
-        if _ODD.search(text) is None:
+        if text.isascii() and not text.encode("ascii").translate(None, _PLAIN):
             return Normal(text, text.lower())
         folded = _ODD.sub(self._run, text)
         # Of one character `lower` makes two, and that one is folded.
@@ -95,6 +97,12 @@ class Folding(dict[int, str]):
         return found[0].translate(self)
 
 
+def classes(signs: Mapping[str, str]) -> bytes:
+    """A table for `Normal.classes`: these characters are shown as their signs, others as `x`."""
+    shown = {ord(one): ord(sign) for some, sign in signs.items() for one in some}
+    return bytes(shown.get(code, ord("x")) for code in range(256))
+
+
 @dataclass(frozen=True, slots=True)
 class Normal:
     """A folded text."""
@@ -104,6 +112,14 @@ class Normal:
     """The same in lower case, character by character."""
     _skips: list[int] = field(default_factory=list)
     """For each character that was left out, the place in `text` before which it stood."""
+
+    def classes(self, table: bytes) -> bytes:
+        """A sign for each character, as a table of 256 says it; all but ASCII counts as `?`.
+
+        What is looked for in classes is found by the first character, some ten times as fast as a
+        pattern finds it in the text.
+        """
+        return self.text.encode("ascii", "replace").translate(table)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where a place of the folded text (not empty) is in the text as given."""

@@ -11,14 +11,28 @@ once is found again in the same text where nothing but itself gives it away.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Final
 
 import msgspec
 
 from extproc.guard import Finding
-from extproc.guard.cues import BEHIND, ORGANISATION, TITLES, told
-from extproc.guard.names import Names, fold, shipped
+from extproc.guard.cues import BEHIND, ORGANISATION, told
+from extproc.guard.names import (
+    AMID,
+    FAMILY,
+    GIVEN,
+    LISTED,
+    TITLE,
+    WEAK_FAMILY,
+    WEAK_GIVEN,
+    WORD,
+    Names,
+    fold,
+    shipped,
+)
+from extproc.guard.triggers import SMALL_NAMES, triggers
 
 SURE: Final = 0.85
 """A given and a family name of the lists, or one behind a title or `my name is`."""
@@ -51,32 +65,13 @@ _LOWER: Final = re.compile(
     r"|m['’]appelle|me[ ]llamo|mi[ ]chiamo|hei(?:ß|ss)e)[ ]+([^\W\d_]+(?:[ ][^\W\d_]+){0,2})"
 )
 """Where a name may stand in lower case."""
-_LOWER_HINTS: Final = (
-    "name is",
-    "name's",
-    "name:",
-    "name :",
-    "call me",
-    "calls me",
-    " mr",
-    " ms ",
-    " ms.",
-    " dr ",
-    " dr.",
-    " prof",
-    "appelle",
-    "llamo",
-    "chiamo",
-    "heiße",
-    "heisse",
-)
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _HAN: Final = re.compile(
     r"(?:我叫|我的名字是|名字叫|姓名(?:是|[:：])|氏名(?:は|[:：])|名前は|私は)\s?"
     r"([\u4e00-\u9fff]{2,4}?)(?=[，。,.！!、\s\"」]|です|と|$)"
 )
 """Names in Chinese and Japanese, behind the words that give them."""
-_ENDINGS: Final = tuple(
+_ENDINGS: Final = frozenset(
     """ovic evic ovich evich ovna evna sson dottir enko czyk wski wska cki cka dzki dzka kova nova
     rova lova tova dova mova sova cova gova yeva rov kov nov lov mov tov dov bov gov yev dev nev
     lev rev shvili adze idze oglu poulos poulou akis idis iadis escu eanu skaya skiy skyi nsky
@@ -97,50 +92,62 @@ _ACCENTED: Final = (
     "ői",
     "szky",
 )
+_TIES: Final = (" and ", " & ", ", ")
+"""What stands between the names of several persons."""
+_JOINTS: Final = re.compile(r"['’\-]")
+SPEAKING: Final = LISTED | TITLE
+"""Where no word of a run has one, only what stands in front makes it a name."""
+WEAKLY: Final = WEAK_GIVEN | WEAK_FAMILY | AMID
 _ENDING_FROM: Final = 6
 """Letters of a word whose ending speaks for a family name."""
 
 
-class _Token(msgspec.Struct, frozen=True):
+class _Token(msgspec.Struct, frozen=True, gc=False):
     start: int
     end: int
     key: str
-    given: bool
-    amid: bool
-    weak_given: bool
-    family: bool
-    weak_family: bool
+    signs: int
+    """As the lists say (`names.LISTED` …)."""
     ending: bool
-    word: bool
-    """No part of a name."""
+    """Ends as family names do."""
 
     @property
     def initial(self) -> bool:
         return self.end - self.start == 1
 
     @property
-    def listed(self) -> bool:
-        return self.given or self.weak_given or self.family or self.weak_family
-
-    @property
     def last(self) -> bool:
         """Ends a name, by the lists or by its form."""
-        return self.family or self.ending
+        return self.ending or self.signs & FAMILY != 0
 
 
-def persons(text: str, names: Names | None = None) -> list[Finding]:
-    """The names of persons in `text`, by start, not overlapping. Linear in the text's length."""
+def persons(
+    text: str, said: frozenset[str] | None = None, names: Names | None = None
+) -> list[Finding]:
+    """The names of persons in `text`, by start, not overlapping. Linear in the text's length.
+
+    `said` are the triggers in it, where they are known.
+    """
     names = names or shipped()
+    signs = names.signs
     found: list[Finding] = []
     left: list[_Token] = []
     for run in _RUN.finditer(text):
-        start, end = run.span()
-        if end - start == 1 or (run[0].isalpha() and run[0].lower() in names.words):
-            continue
-        tokens = _tokens(text, start, end, names)
-        found += _in_run(text, tokens, left)
-    found += _in_lower_case(text, names)
-    found += (Finding(*match.span(1), "PERSON", LIKELY) for match in _HAN.finditer(text))
+        written = run[0]
+        if not written.isalpha():
+            found += _in_run(text, _tokens(text, run, signs), left)
+        elif len(written) >= _SHORT and not signs.get(written.lower(), 0) & WORD:
+            token = _token(written, run.start(), signs, shouted=True)
+            if token.signs & WORD:
+                continue
+            confidence = _single(text, token, first=True)
+            if confidence:
+                found.append(Finding(token.start, token.end, "PERSON", confidence))
+            else:
+                left.append(token)
+    found += _in_lower_case(text, names, triggers(text.lower()) if said is None else said)
+    if not text.isascii():
+        found += (Finding(*match.span(1), "PERSON", LIKELY) for match in _HAN.finditer(text))
     if found:
         found += _again(text, found, left)
         found.sort(key=lambda one: one.start)
@@ -148,43 +155,63 @@ def persons(text: str, names: Names | None = None) -> list[Finding]:
     return found
 
 
-def _tokens(text: str, start: int, end: int, names: Names) -> list[_Token]:
-    pieces = list(_PIECE.finditer(text, start, end))
-    shouted = all(piece[0].isupper() for piece in pieces)
-    return [_token(piece, names, shouted=shouted) for piece in pieces]
+def _tokens(text: str, run: re.Match[str], signs: Mapping[str, int]) -> list[_Token]:
+    written = run[0]
+    shouted = written.isupper()
+    words = written.split(" ")
+    if "".join(words).isalpha():
+        found = []
+        at = run.start()
+        for word in words:
+            if word[0].isupper():
+                found.append(_token(word, at, signs, shouted=shouted))
+            at += len(word) + 1
+        return found
+    return [
+        _token(piece[0], piece.start(), signs, shouted=shouted)
+        for piece in _PIECE.finditer(text, *run.span())
+    ]
 
 
-def _token(piece: re.Match[str], names: Names, *, shouted: bool) -> _Token:
-    written = piece[0]
-    key = fold(written)
-    first = last = whole = key
-    if not key.isalpha():
-        parts = re.split(r"['’\-]", key)
-        first, last, whole = parts[0], parts[-1], "".join(parts)
-    lone = len(written) == 1
-    word = not lone and (
-        key in names.words
-        or last in names.words
-        or key in TITLES
-        or (written.isupper() and not shouted)
+def _token(written: str, start: int, signs: Mapping[str, int], *, shouted: bool) -> _Token:
+    plain = written.isascii()
+    key = written.lower() if plain else fold(written)
+    size = len(written)
+    if size == 1:
+        return _Token(start, start + 1, key, signs.get(key, 0) & (AMID | WEAKLY), ending=False)
+    sign = signs.get(key, 0) if key.isalpha() else _compound(key, signs)
+    if not shouted and written.isupper():
+        sign |= WORD
+    ending = (
+        size >= _ENDING_FROM
+        and not sign & WORD
+        and (
+            key[-3:] in _ENDINGS
+            or key[-4:] in _ENDINGS
+            or key[-5:] in _ENDINGS
+            or key[-6:] in _ENDINGS
+            or (not plain and written.endswith(_ACCENTED))
+        )
     )
-    return _Token(
-        start=piece.start(),
-        end=piece.end(),
-        key=key,
-        given=not lone and (whole in names.given or first in names.given),
-        amid=key in names.amid,
-        weak_given=key in names.weak_given,
-        family=not lone and (whole in names.family or last in names.family),
-        weak_family=whole in names.weak_family,
-        ending=len(key) >= _ENDING_FROM
-        and (key.endswith(_ENDINGS) or (key != written and written.endswith(_ACCENTED))),
-        word=word,
-    )
+    return _Token(start, start + size, key, sign, ending)
+
+
+def _compound(key: str, signs: Mapping[str, int]) -> int:
+    """What a word with hyphens or apostrophes is: `Ann-Marie`, `O'Brien`, `Ann's`."""
+    parts = _JOINTS.split(key)
+    first, last, whole = (signs.get(one, 0) for one in (parts[0], parts[-1], "".join(parts)))
+    sign = (whole | first) & GIVEN | (whole | last) & FAMILY | whole & WEAKLY
+    return sign | (last | signs.get(key, 0)) & WORD
 
 
 def _in_run(text: str, tokens: list[_Token], left: list[_Token]) -> Iterator[Finding]:
     """The names in words with capitals that follow each other; `left` takes what is none."""
+    if not (
+        any(one.signs & SPEAKING or one.ending or one.initial for one in tokens)
+        or told(text, tokens[0].start)[0]
+    ):
+        left += tokens
+        return
     at = 0
     while at < len(tokens):
         size, confidence = _name_at(text, tokens, at)
@@ -200,10 +227,14 @@ def _name_at(  # noqa: PLR0911 - one sign a line
     text: str, tokens: list[_Token], at: int
 ) -> tuple[int, float]:
     """How many tokens from `at` are a name, and how sure that is; 0 for none."""
-    if tokens[at].word:
+    if tokens[at].signs & WORD:
         return 0, 0.0
-    titled = at > 0 and tokens[at - 1].key in TITLES
-    if tokens[at].initial and not titled and not (at + 1 < len(tokens) and tokens[at + 1].family):
+    titled = at > 0 and tokens[at - 1].signs & TITLE != 0
+    if (
+        tokens[at].initial
+        and not titled
+        and not (at + 1 < len(tokens) and tokens[at + 1].signs & FAMILY)
+    ):
         return 0, 0.0
     size = 1
     while at + size < len(tokens) and size < _LONGEST and not _ends(text, tokens, at + size):
@@ -219,14 +250,14 @@ def _name_at(  # noqa: PLR0911 - one sign a line
     if size == 1:
         return 1, _single(text, name[0], first=at == 0)
     confidence = _several(text, name, full, first=at == 0, heading=len(tokens) >= _HEADING)
-    if not confidence and name[0].given:
+    if not confidence and name[0].signs & GIVEN:
         return 1, ALONE
     return size, confidence
 
 
 def _ends(text: str, tokens: list[_Token], at: int) -> bool:
     """Whether a name that goes on to here ends in front of this token."""
-    if tokens[at].word:
+    if tokens[at].signs & WORD:
         return True
     before = tokens[at - 1]
     return text[before.end] == "." and not before.initial
@@ -239,22 +270,22 @@ def _several(  # noqa: C901, PLR0911 - one sign a line
         return 0.0
     head, last = full[0], full[-1]
     initials = len(name) > len(full)
-    if head.given:
-        if heading and not last.family:
+    if head.signs & GIVEN:
+        if heading and not last.signs & FAMILY:
             return 0.0
-        return SURE if last.last or last.weak_family or last.given else LIKELY
-    if head.weak_given and (last.last or (initials and last.weak_family)):
+        return SURE if last.last or last.signs & (WEAK_FAMILY | GIVEN) else LIKELY
+    if head.signs & WEAK_GIVEN and (last.last or (initials and last.signs & WEAK_FAMILY)):
         return LIKELY
-    if head.family and last.given and last is not head:
+    if head.signs & FAMILY and last.signs & GIVEN and last is not head:
         return LIKELY
     if head is last:  # `J. Smith`
-        return LIKELY if head.family else 0.0
+        return LIKELY if head.signs & FAMILY else 0.0
     strong, weak = told(text, name[0].start) if first else (False, False)
     if strong:
         return SURE
     if initials:
-        return LIKELY if last.last or any(token.listed for token in full) else ALONE
-    if weak and (last.listed or last.ending or head.listed):
+        return LIKELY if last.last or any(token.signs & LISTED for token in full) else ALONE
+    if weak and ((last.signs | head.signs) & LISTED or last.ending):
         return LIKELY
     if last.last and not heading and (last.ending or not _begins(text, name[0].start)):
         return ALONE
@@ -268,16 +299,16 @@ def _single(  # noqa: PLR0911 - one sign a line
     if token.initial or token.end - token.start < _SHORT:
         return 0.0
     shouted = text[token.start : token.end].isupper()
-    if token.given and not shouted:
+    if token.signs & GIVEN and not shouted:
         return ALONE
     strong, weak = told(text, token.start) if first else (False, False)
     if strong and not shouted:
-        return SURE if token.listed else LIKELY
-    if shouted or not (token.listed or token.ending):
+        return SURE if token.signs & LISTED else LIKELY
+    if shouted or not (token.signs & LISTED or token.ending):
         return 0.0
     if weak or BEHIND.match(text, token.end):
         return LIKELY
-    if (token.ending or token.amid) and first and not _begins(text, token.start):
+    if (token.ending or token.signs & AMID) and first and not _begins(text, token.start):
         return ALONE
     return 0.0
 
@@ -288,8 +319,11 @@ def _begins(text: str, start: int) -> bool:
     return not before or before[-1] in ".!?:\n\r•-–#|"
 
 
-def _in_lower_case(text: str, names: Names) -> Iterator[Finding]:
-    if any(hint in text for hint in _LOWER_HINTS) or text.startswith(("mr", "ms", "dr")):
+def _in_lower_case(text: str, names: Names, said: frozenset[str]) -> Iterator[Finding]:
+    signs = names.signs
+    if text.startswith(("mr", "ms", "dr")) or any(
+        one in text for one in said.intersection(SMALL_NAMES)
+    ):
         for match in _LOWER.finditer(text):
             end = match.start(1)
             mine = (
@@ -298,10 +332,11 @@ def _in_lower_case(text: str, names: Names) -> Iterator[Finding]:
             )
             for word in _WORD.finditer(text, *match.span(1)):
                 key = fold(word[0])
-                if key in names.words or not word[0].islower():
+                sign = signs.get(key, 0)
+                if sign & WORD or not word[0].islower():
                     break
-                listed = key in names.given or key in names.family
-                if not listed and (end > match.start(1) or key in names.weak_family):
+                listed = sign & (GIVEN | FAMILY)
+                if not listed and (end > match.start(1) or sign & WEAK_FAMILY):
                     break
                 if not (listed or (mine and text[word.end() : word.end() + 1] != " ")):
                     break
@@ -314,14 +349,17 @@ def _in_lower_case(text: str, names: Names) -> Iterator[Finding]:
 
 def _in_small_letters(text: str, names: Names) -> Iterator[Finding]:
     """Where nothing has a capital, only a given name with a family name is one."""
-    at = 0
-    for part in text.split(" "):
-        end = at + len(part)
-        if part in names.given or (not part.isascii() and fold(part) in names.given):
+    parts = text.split(" ")
+    plain = parts if text.isascii() else [fold(part) for part in parts]
+    given = names.given.intersection(plain)
+    if not given:
+        return
+    for at, (part, size) in enumerate(zip(plain, accumulate(map(len, parts)), strict=True)):
+        if part in given:
+            end = size + at
             last = _WORD.match(text, end + 1)
-            if last is not None and fold(last[0]) in names.family:
-                yield Finding(at, last.end(), "PERSON", ALONE)
-        at = end + 1
+            if last is not None and names.signs.get(fold(last[0]), 0) & FAMILY:
+                yield Finding(end - len(parts[at]), last.end(), "PERSON", ALONE)
 
 
 def _again(text: str, found: list[Finding], left: list[_Token]) -> Iterator[Finding]:
@@ -333,23 +371,31 @@ def _again(text: str, found: list[Finding], left: list[_Token]) -> Iterator[Find
         for piece in _PIECE.finditer(text, one.start, one.end)
         if len(piece[0]) > _SHORT
     }
-    ends = {one.end for one in found}
-    starts = {one.start for one in found}
+    behind = {
+        one.end + len(joint): joint
+        for one in found
+        for joint in _TIES
+        if text.startswith(joint, one.end)
+    }
+    before = {
+        one.start - len(joint): joint
+        for one in found
+        for joint in _TIES
+        if text.endswith(joint, 0, one.start)
+    }
     for token in left:
-        if token.word or token.initial or token.end - token.start < _SHORT:
+        if token.signs & WORD or token.end - token.start < _SHORT:
             continue
-        if token.key in known or _listed_beside(text, token, starts, ends):
+        if token.key in known or _listed_beside(
+            text, token, behind.get(token.start), before.get(token.end)
+        ):
             yield Finding(token.start, token.end, "PERSON", ALONE)
 
 
-def _listed_beside(text: str, token: _Token, starts: set[int], ends: set[int]) -> bool:
+def _listed_beside(text: str, token: _Token, behind: str | None, before: str | None) -> bool:
     """Whether this is one of several names: `Ann and X`, `X, Ann`."""
-    for joint in (" and ", " & ", ", "):
-        if joint == ", " and not (token.family or token.weak_given):
-            continue
-        behind = token.start - len(joint)
-        if behind in ends and text.startswith(joint, behind):
-            return True
-        if token.end + len(joint) in starts and text.startswith(joint, token.end):
-            return not _begins(text, token.start) or token.family
+    if behind is not None and (behind != ", " or token.signs & (FAMILY | WEAK_GIVEN)):
+        return True
+    if before is not None and (before != ", " or token.signs & (FAMILY | WEAK_GIVEN)):
+        return not _begins(text, token.start) or token.signs & FAMILY != 0
     return False

@@ -165,6 +165,8 @@ class Mapping:
 
     values: Table[str, str] = field(default_factory=dict, repr=False)
     """Value by name (`PERSON_1`), in the order in which they were given."""
+    used: set[str] = field(default_factory=set, repr=False, compare=False)
+    """Names whose values were put into an answer."""
 
     def __repr__(self) -> str:
         return f"Mapping({len(self.values)} values)"
@@ -197,7 +199,8 @@ class Redactor:
     """Gives placeholders, going on from a mapping. One conversation, one task at a time.
 
     `actions` says what is done with a type that is not to be redacted: `mask` or `hash` (which
-    needs `key`). Neither comes back in the answer.
+    needs `key`). Neither comes back in the answer, and no mapping knows of them: they are replaced
+    everywhere in the texts that this redactor has seen.
     """
 
     __slots__ = (
@@ -249,12 +252,16 @@ class Redactor:
         away is then replaced in the first one too.
         """
         for finding in findings:
+            value = text[finding.start : finding.end]
             if self._actions.get(finding.type, "redact") == "redact":
-                self._give(text[finding.start : finding.end], label_of(finding.type))
+                self._give(value, label_of(finding.type))
+            else:
+                self._know(value, self._replaced(value, finding.type))
 
-    def redact(self, text: str, findings: Sequence[Finding]) -> str:
+    def redact(self, text: str, findings: Sequence[Finding], *, plain: bool = False) -> str:
         """`text` with every finding, every known value and every look-alike replaced.
 
+        `plain`: look-alikes stay; they are placeholders, in a text that nobody may change.
         A finding that is empty, out of `text`, or begins before the end of the one before is left
         out. Time is linear in `text`.
         """
@@ -262,13 +269,14 @@ class Redactor:
         out: list[str] = []
         at = 0
         hot = self._hot(text)
+        gap = self._sweep if plain else self._gap
         for finding in findings:
             if not at <= finding.start < finding.end <= len(text):
                 continue
-            self._gap(text, at, finding.start, out, hot=hot)
+            gap(text, at, finding.start, out, hot=hot)
             out.append(self._replaced(text[finding.start : finding.end], finding.type))
             at = finding.end
-        self._gap(text, at, len(text), out, hot=hot)
+        gap(text, at, len(text), out, hot=hot)
         return "".join(out)
 
     def _replaced(self, value: str, kind: str) -> str:
@@ -296,13 +304,17 @@ class Redactor:
         self._same.setdefault((label, normal(value, label)), number)
         self._numbers[label] = max(number, self._numbers.get(label, 0))
         self._spellings[label, number] = max(spelling, self._spellings.get((label, number), 0))
+        self._know(value, f"<{name}>")
+        return name
+
+    def _know(self, value: str, instead: str) -> None:
+        """Replace a value wherever it stands."""
         first = _WORD.search(value)
         if first is not None and SHORTEST_KNOWN <= len(value) <= LONGEST_KNOWN:
             forms = self._known.setdefault(first[0], {})
             if len(forms) < FORMS_A_WORD:
                 forms[first.start(), len(value)] = None
-                self._by_value.setdefault(value, name)
-        return name
+                self._by_value.setdefault(value, instead)
 
     def _hot(self, text: str) -> bool:
         """Whether any known value can be in `text`: its first word is, or there are too many."""
@@ -326,9 +338,9 @@ class Redactor:
         """The known values in a stretch that nothing was found in."""
         at = start
         if hot:
-            for begin, stop, name in self._occurrences(text, start, end):
+            for begin, stop, instead in self._occurrences(text, start, end):
                 if begin >= at:
-                    out += (text[at:begin], f"<{name}>")
+                    out += (text[at:begin], instead)
                     at = stop
         out.append(text[at:end])
 
@@ -341,9 +353,9 @@ class Redactor:
                 stop = begin + length
                 if begin < start or stop > end or (best is not None and stop <= best[1]):
                     continue
-                name = self._by_value.get(text[begin:stop])
-                if name is not None and not _goes_on(text, stop):
-                    best = (begin, stop, name)
+                instead = self._by_value.get(text[begin:stop])
+                if instead is not None and not _goes_on(text, stop):
+                    best = (begin, stop, instead)
             if best is not None:
                 yield best
 

@@ -204,6 +204,48 @@ def test_time_is_linear(unit: str) -> None:
     assert time.process_time() - begin < 6  # 200 kB: what grows with the square takes minutes
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ('"street": "Kyrkovägen 891", "city"', "Kyrkovägen 891"),
+        ("<street>Lorenz-Maier-Straße 46</street>", "Lorenz-Maier-Straße 46"),
+        ("Er zog in den Zoltan-Ebert-Ring 4.", "Zoltan-Ebert-Ring 4."),
+        ("elle habite avenue de Duroux 6, dit-on", "avenue de Duroux 6"),
+        ("I moved from 219 Michael Burg to 8007 Brown Flats.", "219 Michael Burg"),
+        ("Strada Florea Nr. 27, Cluj", "Strada Florea Nr. 27"),
+        ("e-mail,street\nx@firm.example,plac Szarych Szeregów 616", "plac Szarych Szeregów 616"),
+        ("Anschrift: Paierring 6, 7917 Klosterneuburg", "Paierring 6, 7917 Klosterneuburg"),
+        ("your delivery arrives at 26, Vyas Chowk between 2 and 4", "26, Vyas Chowk"),
+    ],
+)
+def test_addresses_beside_marks_and_of_many_countries(text: str, address: str) -> None:
+    assert address in of_type(text, "STREET_ADDRESS")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rotate 3 Star Hills levels; 2 Golden Lakes, and 30 Green Parks",
+        "Das war im Mai 2024 und am Montag 12 Uhr",
+        "connect via Port 8080",
+    ],
+)
+def test_so_many_of_something_is_no_address(text: str) -> None:
+    assert of_type(text, "STREET_ADDRESS") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("La señora Ruiz nació el 8 December 2003.", "8 December 2003"),
+        ("A senhora Lima nasceu em 25.11.1985", "25.11.1985"),
+        ("Herr Vogt hat am 02/11/1956 Geburtstag", "02/11/1956"),
+    ],
+)
+def test_dates_of_birth_in_other_languages(text: str, date: str) -> None:
+    assert of_type(text, "DATE_OF_BIRTH") == [date]
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="the data are not part of the project")
 def test_recall_and_false_alarms_on_public_data() -> None:
     total: dict[str, int] = {"PERSON": 0, "STREET_ADDRESS": 0}

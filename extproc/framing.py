@@ -61,7 +61,7 @@ class Framing(ABC):
         self._scanned = 0
         self._raw, self._lf, self._plain = False, None, True
         if raw or len(event) > self.cap:
-            return (b"" if raw else event) + b"\n\n"
+            return self._passed((b"" if raw else event) + b"\n\n")
         _, data, _ = _fields(event)
         return self._event(event.rstrip(b"\r\n") + b"\n\n") if _whole(data) else b""
 
@@ -69,6 +69,10 @@ class Framing(ABC):
     def _payload(self, data: bytes, event: bytes, name: bytes) -> bytes:
         """Read the data of one event, and its name if it has one; return what goes out in the
         event's place, `event` itself if nothing changes."""
+
+    def _passed(self, piece: bytes) -> bytes:
+        """What goes by unread: events with no data, events over the cap, an LF that comes late."""
+        return piece
 
     def _several(self, data: bytes) -> bytes:
         """`feed` for what may be several whole events with plain ends of line."""
@@ -81,7 +85,7 @@ class Framing(ABC):
             whole = event + b"\n\n"
             lines = event.count(b"\n")
             if len(event) > self.cap:
-                sent = whole
+                sent = self._passed(whole)
             elif not lines and event.startswith(b"data: "):
                 sent = self._payload(event[6:], whole, b"")
             elif lines == 1 and event.startswith(b"event: ") and b"\ndata: " in event:
@@ -103,7 +107,7 @@ class Framing(ABC):
         out: list[bytes] = []
         if self._lf is not None:
             if data.startswith(b"\n"):
-                out.append(b"\n" if self._lf else b"")
+                out.append(self._passed(b"\n") if self._lf else b"")
                 data = data[1:]
             self._lf = None
         buffer = self._carry
@@ -116,7 +120,7 @@ class Framing(ABC):
             scan = found.end()
             event = bytes(buffer[start:scan])
             long = found.start() - start > self.cap
-            sent = event if long else self._event(event)
+            sent = self._passed(event) if long else self._event(event)
             out.append(sent)
             if scan == len(buffer) and event.endswith(b"\r"):
                 self._lf = sent.endswith(event)
@@ -125,7 +129,7 @@ class Framing(ABC):
         self._scanned = len(buffer)
         if not self._raw and len(buffer) > self.cap + 4:  # 4: it may end in most of a boundary
             self._raw = True
-            out.append(bytes(buffer))
+            out.append(self._passed(bytes(buffer)))
             del buffer[:-2]
         self._plain = not buffer and not self._raw and self._lf is None
         return out[0] if len(out) == 1 else b"".join(out)
@@ -138,11 +142,11 @@ class Framing(ABC):
         """
         found = _BOUNDARY.search(buffer)
         if found is None:
-            out.append(bytes(buffer[2:]))
+            out.append(self._passed(bytes(buffer[2:])))
             return len(buffer) - 2
         self._raw = False
         end = found.end()
-        out.append(bytes(buffer[2:end]))
+        out.append(self._passed(bytes(buffer[2:end])))
         if end == len(buffer) and buffer.endswith(b"\r"):
             self._lf = True
         return end
@@ -153,7 +157,7 @@ class Framing(ABC):
         self._ids = self._ids or ids
         if name == _ERROR:
             self.failed = True
-        return self._payload(data, event, name) if data else event
+        return self._payload(data, event, name) if data else self._passed(event)
 
 
 def _fields(event: bytes) -> tuple[bytes, bytes, bool]:
