@@ -53,7 +53,8 @@ bench-limits: $(STUBS)
 # How much the guard finds in texts whose personal data is marked (the format of presidio-research),
 # and how often it is wrong in PROMPTS, files in which there is none.
 bench-guard: $(STUBS)
-	$(BIN)/python -m tests.bench.guard $(DATA) $(foreach one,$(PROMPTS),--prompts $(one))
+	$(BIN)/python -m tests.bench.guard $(DATA) $(foreach one,$(PROMPTS),--prompts $(one)) \
+		$(if $(GUARD),--guard $(GUARD)) $(if $(GUARD_URL),--guard-url $(GUARD_URL))
 
 bench-guard-latency: $(STUBS)
 	$(BIN)/python -m tests.bench.guard_latency

@@ -29,6 +29,7 @@ from extproc.filters.rooms import Rooms as GatewayRooms
 from extproc.filters.settlement import NoLedger
 from extproc.filters.target import Rooms as TargetRooms
 from extproc.filters.target import TargetFilter
+from extproc.guard import GuardError
 from extproc.guarding import open_guard
 from extproc.headers import FILTER, HEALTH_GATEWAY, HEALTH_TARGET
 from extproc.identity import Identify
@@ -269,6 +270,10 @@ async def start(settings: Settings) -> Running:
     if worker.ledger is not None:
         await worker.ledger.start()
     await worker.limiting.start()
+    try:
+        await worker.guard.ping()
+    except GuardError as error:
+        log.warning("the guard's detector does not answer", extra={"reason": str(error)})
     server = grpc.aio.server(options=OPTIONS)
     checks = health.HealthServicer()
     await _say(

@@ -18,7 +18,7 @@ from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
 from extproc.filters.verdict import note_of, verdict
-from extproc.guard.room import Guarded
+from extproc.guard.guarded import Guarded
 from extproc.identity import PREFIX, Attribution, attribution, check_models
 from extproc.limits import Grant
 from extproc.policy import TargetPolicy

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+import traceback
+from pathlib import Path
 from typing import Final
 
 from extproc import headers as h
@@ -13,12 +16,16 @@ from extproc.filters.admission import Asked
 from extproc.filters.rooms import Rooms
 from extproc.guard import BlockedError, GuardError, StoppedError, TooMuchError
 from extproc.guard.custom import PatternError
-from extproc.guard.room import Guarded, Watch
+from extproc.guard.guarded import Guarded, Watch
 from extproc.guard.rules import RuleError, rules
 from extproc.guard.sessions import FullError
+from extproc.identity.values import MOST_CHARACTERS
 from extproc.policy import PolicyError
 from extproc.records import NOBODY
 from extproc.routing import Route
+from extproc.telemetry.guard import Outcome
+
+log = logging.getLogger(__name__)
 
 UNAVAILABLE: Final = ClientError(
     503,
@@ -26,6 +33,9 @@ UNAVAILABLE: Final = ClientError(
     "guard_unavailable",
     "The gateway cannot look through requests at the moment, and this route lets none pass unseen.",
     retry_after=5.0,
+)
+BROKEN: Final = ClientError(
+    500, "server_error", "guard_failed", "The gateway's guard failed; nothing went on unseen."
 )
 FULL: Final = ClientError(
     413,
@@ -60,30 +70,35 @@ async def request(
     watch = watch_of(rooms, asked.route)
     if watch is None:
         return read, body
-    if not watch.rules.request:
+    if not watch.rules.reads_requests:
         asked.guarded = Guarded(watch, body)
         return read, body
     began = time.perf_counter()
     asked.guarded = guarded = Guarded(watch, body)
     try:
-        await rooms.guard.request(guarded, format_.name, _owner(asked), asked.attribution.session)
+        await rooms.guard.request(guarded, format_.name, _whose(asked, read))
     except BlockedError as error:
         rooms.telemetry.guard.outcome("blocked")
         raise blocked(error) from None
-    except GuardError as error:
+    except Exception as error:  # noqa: BLE001 - whatever fails here, nothing goes up unseen
         rooms.telemetry.guard.outcome("failed")
         raise refused(error) from None
     finally:
         rooms.telemetry.guard.took(time.perf_counter() - began)
+    changed = guarded.body is not body
+    rooms.telemetry.guard.outcome(_outcome(guarded, changed=changed))
+    if not changed:
+        return read, body
+    asked.rewritten = True
+    return await _again(rooms, format_, guarded.body, len(body)), guarded.body
+
+
+def _outcome(guarded: Guarded, *, changed: bool) -> Outcome:
     if guarded.unguarded:
-        rooms.telemetry.guard.outcome("unguarded")
-    elif guarded.body is body:
-        rooms.telemetry.guard.outcome("flagged" if guarded.counts else "clean")
-    else:
-        rooms.telemetry.guard.outcome("changed")
-        asked.rewritten = True
-        return await _again(rooms, format_, guarded.body, len(body)), guarded.body
-    return read, body
+        return "unguarded"
+    if changed:
+        return "changed"
+    return "flagged" if guarded.counts else "clean"
 
 
 async def _again(rooms: Rooms, format_: ClientFormat, body: bytes, before: int) -> ClientRequest:
@@ -94,10 +109,19 @@ async def _again(rooms: Rooms, format_: ClientFormat, body: bytes, before: int) 
     return await rooms.large.work(len(body), lambda: format_.parse(body))
 
 
-def _owner(asked: Asked) -> str:
-    """Whose sessions a caller's are: nobody else's, whatever they call them."""
-    caller = asked.caller or NOBODY
-    return json.dumps((caller.source, caller.tenant, caller.key, asked.attribution.user))
+def _whose(asked: Asked, read: ClientRequest) -> tuple[str, str] | None:
+    """The owner and the name of a request's session; None: it is of none.
+
+    A session is its caller's and its user's, as they were said: an attribution is cut and cleaned,
+    and so may be two users'. What is so long that it may have been cut names nobody.
+    """
+    caller, said = asked.caller or NOBODY, asked.attribution
+    session = said.session
+    if not session or max(len(session), len(said.user or "")) >= MOST_CHARACTERS:
+        return None
+    headers = [asked.headers.get(name) for name in (h.USER, h.SESSION, h.HELICONE_USER)]
+    owner = (caller.source, caller.tenant, caller.key, said.user, read.user, *headers)
+    return json.dumps(owner), session
 
 
 async def answer(rooms: Rooms, asked: Asked, body: bytes) -> bytes:
@@ -106,7 +130,7 @@ async def answer(rooms: Rooms, asked: Asked, body: bytes) -> bytes:
         return body
     try:
         return await rooms.guard.answer(asked.guarded, body, asked.format)
-    except (BlockedError, GuardError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever fails here, nothing goes out unseen
         raise refused(error) from None
 
 
@@ -142,6 +166,8 @@ class Passage:
             return out + await stream.end() if end else out
         except StoppedError as stopped:
             raise Cut(refused(stopped.cause), out + stopped.sent) from None
+        except Exception as error:  # noqa: BLE001 - whatever fails here, nothing goes out unseen
+            raise Cut(refused(error), out) from None
 
 
 class Cut(Exception):  # noqa: N818 - an end, and no fault of anybody's
@@ -153,8 +179,14 @@ class Cut(Exception):  # noqa: N818 - an end, and no fault of anybody's
         self.sent = sent
 
 
-def refused(error: BlockedError | GuardError) -> ClientError:
+def refused(error: Exception) -> ClientError:
     """What the client is told."""
+    if not isinstance(error, BlockedError | GuardError):
+        # Its text may hold a value, and so may its frames.
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        where = [f"{Path(one.filename).name}:{one.lineno}" for one in last]
+        log.error("the guard failed", extra={"error": type(error).__name__, "where": where})
+        return BROKEN
     if isinstance(error, FullError):
         return FULL
     if isinstance(error, TooMuchError):

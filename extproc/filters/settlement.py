@@ -139,8 +139,8 @@ class Settlement:
         told, guarded = self._telemetry.guard, self._asked.guarded
         for one in record.guard:
             told.found(one.type, one.action, one.direction, one.count, observed=one.observed)
-        if guarded is not None and guarded.mapping.used:
-            told.restored(len(guarded.mapping.used))
+        if guarded is not None and guarded.mapping.tally.names:
+            told.restored(len(guarded.mapping.tally.names))
 
     def _say_whose(self) -> None:
         """Of a request that was refused before its body was read: its caller and headers say."""

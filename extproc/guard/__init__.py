@@ -5,19 +5,20 @@ A detector is asked for what a text holds; what is done about it is for others t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
     from extproc.guard.default import DetectorPolicy
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """A place in a text that should not leave."""
 
     start: int
@@ -39,8 +40,11 @@ class Kind(Enum):
     """JSON as text that cannot be read as such (arguments of a call that broke off): values put
     into it are escaped."""
     THINKING = auto()
-    """Thinking that its provider has signed: it must come back to the letter, so nothing in it is
-    restored, and what looks like a placeholder in it is one."""
+    """Thinking that its provider has signed, and wrote itself: it must come back to the letter, so
+    nothing in it is replaced or restored."""
+    LINK = auto()
+    """A link, or credentials, that the provider uses as they are to fetch or to call something: a
+    secret in it is for the provider."""
 
 
 class Text(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +57,9 @@ class Text(msgspec.Struct, frozen=True, gc=False):
     """The name of the field it stands in, where that tells what it is (`password` in a tool's
     arguments)."""
     kind: Kind = Kind.TEXT
+
+    def __repr__(self) -> str:
+        return f"Text({len(self.value)} characters in {self.place})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,14 @@ class Medium:
 class GuardError(Exception):
     """The detector, or the store of placeholders, is away or does not understand us. The text holds
     no value."""
+
+
+class PartialError(GuardError):
+    """A detector is away; `found`: what the others have found, for each text."""
+
+    def __init__(self, cause: GuardError, found: list[list[Finding]]) -> None:
+        super().__init__(str(cause))
+        self.found = found
 
 
 class TooMuchError(GuardError):
@@ -90,6 +105,14 @@ class StoppedError(Exception):
         super().__init__(str(cause))
         self.cause = cause
         self.sent = sent
+
+
+class Work(Protocol):
+    """Where what takes long is done."""
+
+    async def work(self, size: int, call: Callable[[], T]) -> T:
+        """What `call` returns or raises; off the event loop if `size` bytes are many."""
+        ...
 
 
 class Detector(Protocol):

@@ -55,6 +55,8 @@ _TELLS_BEHIND: Final = re.compile(
 )
 _DATELIKE: Final = re.compile(r"[0-9](?:[-/.]\s?[0-9]|[0-9]{3})")
 _AROUND: Final = 24
+_LE: Final = 16
+"""Characters of `né(e) le`, and of such with more than one e."""
 _SKIP: Final = 8
 """Behind a hint the next one is looked for a little later: hints beside hints cost no more."""
 
@@ -73,13 +75,21 @@ def births(text: str, said: frozenset[str]) -> list[Finding]:
     for hint in said.intersection(BIRTHS):
         at = low.find(hint)
         while at >= 0:
-            spans.update(_near(text, at))
+            if _begins(low, at, hint):
+                spans.update(_near(text, at))
             at = low.find(hint, at + len(hint) + _SKIP)
     found: list[Finding] = []
     for start, end in sorted(spans):
         if not found or start >= found[-1].end:
             found.append(Finding(start, end, "DATE_OF_BIRTH", SURE))
     return found
+
+
+def _begins(low: str, at: int, hint: str) -> bool:
+    """Whether a hint that is in many words begins what it hints at: `need`, `Caleb. No`."""
+    if hint == "b. ":
+        return low[at + len(hint) : at + len(hint) + 1].isdigit()
+    return hint not in {"né", "nee"} or " le" in low[at : at + _LE]
 
 
 def _near(text: str, at: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,8 @@ looked up when there is such a form, in a few characters around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 BEFORE: Final = 52
@@ -109,7 +110,7 @@ _UNSPACED: Final = {
     "secret": ("密码", "密钥", "パスワード", "비밀번호"),
     "licence": ("驾照", "驾驶证", "運転免許"),
 }
-_WIDE: Final = "\u0e00"
+_WIDE: Final = re.compile("[\u0e00-\U0010ffff]")
 """From here on there are scripts that put no spaces between words."""
 
 
@@ -134,15 +135,35 @@ def _stops(piece: str) -> Iterator[int]:
                 yield at
 
 
-def papers(lower: str, stems: Sequence[str], start: int, end: int) -> bool:
-    """Whether a place may speak of what words alone tell: passports, licences, accounts.
+def _put(found: dict[str, int], kinds: Iterable[str], distance: int) -> None:
+    for kind in kinds:
+        if kind not in found or distance < found[kind]:
+            found[kind] = distance
 
-    `stems` are those of such words that are in the text.
-    """
-    if not stems:
+
+class Papers:
+    """Where words stand that speak of what no form tells: passports, licences, accounts."""
+
+    def __init__(self, lower: str, stems: Iterable[str]) -> None:
+        """`stems` are those of such words that are in the text."""
+        self._found: list[tuple[int, int]] = []
+        for stem in stems:
+            at = lower.find(stem)
+            while at >= 0:
+                self._found.append((at, at + len(stem)))
+                at = lower.find(stem, at + len(stem))
+        self._found.sort()
+
+    def near(self, start: int, end: int) -> bool:
+        """Whether one of them is near a place."""
+        found = self._found
+        at = bisect_left(found, (start - BEFORE,))
+        last = end + AFTER
+        while at < len(found) and found[at][0] < last:
+            if found[at][1] <= last:
+                return True
+            at += 1
         return False
-    piece = lower[max(0, start - BEFORE) : end + AFTER]
-    return any([stem in piece for stem in stems])  # noqa: C419 - a list of few is faster
 
 
 class Context:
@@ -202,28 +223,31 @@ class Context:
             piece = piece.partition("\n")[0]
         plain = piece.isascii()
         pattern = _PLAIN_WORD if plain else _WORD
-        if not plain and max(piece) >= _WIDE:
+        if not plain and _WIDE.search(piece) is not None:
             self._look_unspaced(piece, found, _BEHIND if behind else 1)
-        if self._known.isdisjoint(pattern.findall(piece)):
+        words = pattern.findall(piece)
+        known = self._known
+        if known.isdisjoint(words):
             return
         stops: list[int] | None = None
-        before = ""
-        for match in pattern.finditer(piece):
-            word = match[0]
-            kinds = self._one.get(word, ())
-            pairs = self._two.get(word)
-            if pairs is not None:
-                kinds += pairs.get(before, ())
+        before, end = "", 0
+        for word in words:
+            start = piece.find(word, end)
+            end = start + len(word)
+            if word in known:
+                kinds = self._one.get(word, ())
+                pairs = self._two.get(word)
+                if pairs is not None:
+                    kinds += pairs.get(before, ())
+                if kinds:
+                    if stops is None:
+                        stops = [*_stops(piece)]
+                    at = start if behind else end
+                    distance = first + at - place + _BEHIND if behind else place - first - at
+                    if stops and any([(at <= stop) != behind for stop in stops]):  # noqa: C419
+                        distance += _FAR
+                    _put(found, kinds, distance)
             before = word
-            if not kinds:
-                continue
-            at = first + (match.start() if behind else match.end())
-            if stops is None:
-                stops = [first + at for at in _stops(piece)]
-            far = _FAR if any((at <= stop) != behind for stop in stops) else 0
-            distance = far + ((at - place + _BEHIND) if behind else place - at)
-            for kind in kinds:
-                found[kind] = min(distance, found.get(kind, distance))
 
     def _look_unspaced(self, piece: str, found: dict[str, int], distance: int) -> None:
         for kind, words in _UNSPACED.items():

@@ -86,6 +86,12 @@ _TAILS: Final = frozenset(
     cue[-1] + cue[:-1].rstrip()[-2:] if cue[-1] in ":?," else cue[-2:] for cue in (*STRONG, *WEAK)
 )
 """How they end: what ends otherwise need not be taken apart."""
+_LAST: Final = frozenset(
+    re.findall(r"[^\W\d_]+", cue)[-1] for cue in (*STRONG, *WEAK) if cue[-1] not in ":?,"
+)
+"""Their last words."""
+_WORD: Final = max(map(len, _LAST)) + 2
+"""Characters in which one of these stands, a space in front."""
 _GLANCE: Final = 8
 _NEVER: Final = (False, False)
 
@@ -93,7 +99,12 @@ _NEVER: Final = (False, False)
 def told(text: str, start: int) -> tuple[bool, bool]:
     """Whether the words in front of `start` are a strong, and whether they are a weak sign of a
     name."""
-    near = text[max(0, start - _GLANCE) : start].rstrip(_SKIPPED).lower()
+    end = start - 1
+    if end > _WORD and text[end] == " ":
+        word = text[max(text.rfind(" ", end - _WORD, end) + 1, end - _WORD) : end]
+        if word.isalpha() and word.lower() not in _LAST:
+            return _NEVER
+    near = text[start - _GLANCE if start > _GLANCE else 0 : start].rstrip(_SKIPPED).lower()
     if len(near) > 2 and (near[-1] not in ":?," and near[-2:] not in _TAILS):  # noqa: PLR2004
         return _NEVER
     before = text[max(0, start - REACH) : start].rstrip(_SKIPPED).lower()

@@ -60,6 +60,10 @@ WORD: Final = 32
 """Of these nothing is a name, wherever it stands; they have no other sign."""
 TITLE: Final = 64
 """In front of a name; no part of it: a word as well."""
+ENDING: Final = 128
+"""Ends as family names do; of words that are none only."""
+INITIAL: Final = 256
+"""One letter."""
 LISTED: Final = GIVEN | WEAK_GIVEN | FAMILY | WEAK_FAMILY
 
 _LISTS: Final = {
@@ -69,6 +73,25 @@ _LISTS: Final = {
     "family": FAMILY,
     "family weak": WEAK_FAMILY,
 }
+
+
+_ENDINGS: Final = frozenset(
+    """ovic evic ovich evich ovna evna sson dottir enko czyk wski wska cki cka dzki dzka kova nova
+    rova lova tova dova mova sova cova gova yeva rov kov nov lov mov tov dov bov gov yev dev nev
+    lev rev shvili adze idze oglu poulos poulou akis idis iadis escu eanu skaya skiy skyi nsky
+    vsky quist qvist gaard mann rsen lsen nsen dsen ksen tsen fsen ainen oinen onen strom berger
+    huber meier meyer yan nyi""".split()  # noqa: SIM905 - a list of words reads best so
+)
+_TAILS: Final = frozenset(one[-3:] for one in _ENDINGS)
+ENDING_FROM: Final = 6
+"""Letters of a word whose ending speaks for a family name."""
+
+
+def ending(key: str) -> int:
+    """`ENDING` if a folded word ends as family names do, else 0."""
+    if key[-3:] not in _TAILS or len(key) < ENDING_FROM:
+        return 0
+    return 0 if _ENDINGS.isdisjoint((key[-3:], key[-4:], key[-5:], key[-6:])) else ENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,8 @@ def shipped() -> Names:
     for title, sign in _LISTS.items():
         for name in lists[title]:
             signs[name] = signs.get(name, 0) | sign
+    for name, sign in signs.items():
+        signs[name] = sign | ending(name)
     signs.update(dict.fromkeys(map(fold, lists["words"]), WORD))
     signs.update(dict.fromkeys(TITLES, TITLE | WORD))
     return Names(signs, frozenset(name for name, sign in signs.items() if sign & GIVEN))

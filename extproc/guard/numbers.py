@@ -15,7 +15,7 @@ import msgspec
 
 from extproc.guard import Finding, phones
 from extproc.guard.cards import CARD, LONGEST, SHAPES, card
-from extproc.guard.context import Context, papers
+from extproc.guard.context import Context, Papers
 from extproc.guard.ids import numeric
 from extproc.guard.normal import Normal, classes
 from extproc.guard.phones import EXTENSION, PHONE, phone
@@ -58,7 +58,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     """Groups of digits with marks between."""
 
     text: str
-    groups: tuple[tuple[int, int], ...]
+    groups: Sequence[tuple[int, int]]
     """Where each group is in the text."""
     near: dict[str, int]
     """What the words around it speak of."""
@@ -76,8 +76,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
         return f"({found}" if start and self.text[start - 1] == "(" else found
 
 
-def numbers(normal: Normal, context: Context, stems: Sequence[str]) -> Iterator[Finding]:
-    """Cards, telephone numbers and ids of digits alone; `stems` as `papers` wants them."""
+def numbers(normal: Normal, context: Context, papers: Papers) -> Iterator[Finding]:
+    """Cards, telephone numbers and ids of digits alone."""
     text = normal.text
     for match in _RUN.finditer(normal.classes(_CLASSES)):
         start, end = match.span()
@@ -86,9 +86,13 @@ def numbers(normal: Normal, context: Context, stems: Sequence[str]) -> Iterator[
         after = text[end : end + 1]
         if (after.isascii() and after.isalpha() and after not in "xX") or _fraction(text, start):
             continue
-        groups = tuple(one.span() for one in _GROUP.finditer(text, start, end))
-        size = sum(b - a for a, b in groups)
-        spoken = papers(normal.lower, stems, start, end)
+        if text[start:end].isdigit():
+            groups = [(start, end)]
+            size = end - start
+        else:
+            groups = [one.span() for one in _GROUP.finditer(text, start, end)]
+            size = sum([b - a for a, b in groups])
+        spoken = papers.near(start, end)
         if size < phones.SHORTEST and not spoken:
             continue
         before = text[max(0, start - 2) : start]

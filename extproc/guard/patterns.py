@@ -12,7 +12,7 @@ from typing import Final
 from stdnum import iban
 
 from extproc.guard import Finding
-from extproc.guard.context import Context, papers
+from extproc.guard.context import Context, Papers
 from extproc.guard.ids import checked_icao, formed, lettered
 from extproc.guard.normal import Normal, classes
 from extproc.guard.numbers import numbers
@@ -129,6 +129,19 @@ _PARTED: Final = re.compile(
     r"|(?<=[12])[ \-]?\d\d[ \-]?\d\d[ \-]?2[ABab](?:[ \-]?\d{3}){2}[ \-]?\d\d"  # FR_NIR of Corsica
     r"))(?![0-9A-Za-z])"
 )
+_CLASSES: Final = classes(
+    {"0123456789": "0", string.ascii_letters: "a", " ": " ", "-": "-", ".": ".", ":": ":"}
+)
+_IBAN_HINT: Final = re.compile(
+    rb"0(?<=[a \-]0)(?:(?<=aa0)|(?<=aa.0))(?= ?0(?:[ .\-]{0,2}[a0]){11})"
+)
+_PARTED_HINT: Final = re.compile(
+    rb"0(?:[ .\-]?a(?![a0])|a[ \-]?000|00(?<=a000)[ \-]000"
+    rb"|(?<=[a \-]0)0[ \-]?0000[ \-]?0000000(?![a0])"
+    rb"|00000[ \-][a0]{3}[ \-a]|a[a0]{0,3}[ \-][a0]{5}(?![a0]))"
+)
+"""What is in the classes of each of these."""
+_PAPERS: Final = frozenset(PAPERS)
 _MARKS: Final = re.compile(r"[ \-.]+")
 _MRZ: Final = re.compile(
     r"(?<![A-Z0-9<])([A-Z0-9<]{9}\d)[A-Z<]{3}(\d{7})[MFX<](\d{7})[A-Z0-9<]{16}"
@@ -263,24 +276,38 @@ def patterns(normal: Normal, context: Context, said: frozenset[str]) -> Iterator
     if not said.isdisjoint(BOOKLETS):
         yield from _booklets(normal, context)
     yield from _devices(normal)
-    plain = text.encode("ascii", "replace")
+    plain = normal.plain
     if len(plain) - len(plain.translate(None, _DIGITS)) < _FEWEST:
         return
-    stems = [one for one in PAPERS if one in said]
-    yield from numbers(normal, context, stems)
+    papers = Papers(normal.lower, _PAPERS.intersection(said))
+    yield from numbers(normal, context, papers)
+    shown = normal.classes(_CLASSES)
     for start, end in _zones(normal):
-        piece = text[start:end]
-        points, colons = piece.count("."), piece.count(":")
-        if points >= 3:  # noqa: PLR2004 - as many as there are in an address
-            yield from _hosts_4(normal, start, end, context)
-        if colons >= 2:  # noqa: PLR2004
-            yield from _hosts_6(text, start, end)
-        digits = sum(map(piece.count, "0123456789"))
-        if digits >= _FEWEST_IBAN:
-            yield from _ibans(text, start, end)
-        patterns = (_WORD, _PARTED) if digits >= _FEWEST_PARTED or "-" in piece else (_WORD,)
-        spoken = papers(normal.lower, stems, start, end)
-        yield from _lettered(normal, (start, end), context, patterns, spoken=spoken)
+        spoken = papers.near(start, end)
+        yield from _in_zone(normal, shown, (start, end), context, spoken=spoken)
+
+
+def _in_zone(
+    normal: Normal, shown: bytes, zone: tuple[int, int], context: Context, *, spoken: bool
+) -> Iterator[Finding]:
+    """What has digits and other characters. `shown`: the text in `_CLASSES`, which tell cheaply
+    what cannot be there; `spoken`: whether the words around speak of what no form tells."""
+    start, end = zone
+    piece = shown[start:end]
+    if piece.count(b".") >= 3:  # noqa: PLR2004 - as many as there are in an address
+        yield from _hosts_4(normal, start, end, context)
+    if piece.count(b":") >= 2:  # noqa: PLR2004
+        yield from _hosts_6(normal.text, start, end)
+    digits = piece.count(b"0")
+    if digits >= _FEWEST_IBAN:
+        yield from _ibans(normal.text, shown, start, end)
+    patterns = [_WORD] if b"a0" in piece or b"0a" in piece else []
+    if (digits >= _FEWEST_PARTED or b"-" in piece) and (
+        spoken or _PARTED_HINT.search(piece) is not None
+    ):
+        patterns.append(_PARTED)
+    if patterns:
+        yield from _lettered(normal, zone, context, patterns, spoken=spoken)
 
 
 def _zones(normal: Normal) -> Iterator[tuple[int, int]]:
@@ -401,11 +428,15 @@ def _devices(normal: Normal) -> Iterator[Finding]:
                 yield Finding(*found.span(), "MAC_ADDRESS", 0.95)
 
 
-def _ibans(text: str, first: int, last: int) -> Iterator[Finding]:
-    one = _IBAN.search(text, first, last)
-    while one is not None:
-        start = one.start()
-        size = _IBAN_SIZES.get(one[0][:2].upper(), 0)
+def _ibans(text: str, shown: bytes, first: int, last: int) -> Iterator[Finding]:
+    at = first
+    for hint in _IBAN_HINT.finditer(shown, first, last):
+        digit = hint.start()
+        start = digit - 2 if shown[digit - 1 : digit] == b"a" else digit - 3
+        size = _IBAN_SIZES.get(text[start : start + 2].upper(), 0)
+        one = _IBAN.match(text, start, last) if size and start >= at else None
+        if one is None:
+            continue
         at, letters = start, list[str]()
         while at < one.end() and len(letters) < size:
             if text[at] not in " -.":
@@ -419,9 +450,8 @@ def _ibans(text: str, first: int, last: int) -> Iterator[Finding]:
             and iban.is_valid("".join(letters), check_country=False)
         ):
             yield Finding(start, at, "IBAN_CODE", 0.99)
-            start = at
-        # What only looked like one may reach over one: `am 2020-01-01. IBAN: …`
-        one = _IBAN.search(text, start + 2, last)
+        else:
+            at = start
 
 
 def _lettered(

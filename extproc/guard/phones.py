@@ -46,8 +46,10 @@ def phone(
     """
     if not SHORTEST <= len(digits) <= LONGEST + 2:
         return 0.0
-    named = _named(near, separated=len(shape) > 1 or len(digits) > SHORTEST)
-    rival = min((near[kind] for kind in _RIVALS if kind in near), default=_AWAY)
+    named = rival = _AWAY
+    if near:
+        named = _named(near, separated=len(shape) > 1 or len(digits) > SHORTEST)
+        rival = min([near[kind] for kind in _RIVALS if kind in near], default=_AWAY)
     if named < rival and len(digits) <= (LONGEST if plus else LONGEST - 2):
         found = 0.9 if "phone" in near else 0.7
         return max(found, _international(digits, shape, plus=True, named=True)) if plus else found

@@ -39,6 +39,8 @@ LABELS: Final = frozenset(
     ORGANIZATION CUSTOM
     """.split()  # noqa: SIM905 - a list of words reads best so
 )
+PHRASES: Final = frozenset({"PERSON", "STREET_ADDRESS", "LOCATION", "ORGANIZATION", "CUSTOM"})
+"""Types whose values of several words are known again whatever their case and spaces."""
 EXACT: Final = frozenset({"API_KEY", "JWT", "PRIVATE_KEY", "PASSWORD", "SECRET", "URL_CREDENTIALS"})
 """Types whose values differ when only their case or their signs differ."""
 WORDED: Final = frozenset(
@@ -54,6 +56,13 @@ SHORTEST_KNOWN: Final = 4
 """A value of fewer characters is replaced only where it was found: `May` is a month elsewhere."""
 LONGEST_KNOWN: Final = 512
 """A longer one (a private key) too: its form gives it away every time."""
+MOST_RESTORED: Final = 16 << 20
+"""Characters of values in one answer: a value may be megabytes long, and an answer of a few words
+may name it a thousand times. Placeholders beyond stay."""
+WIDEST_GAP: Final = 4
+"""Characters between two words of it."""
+LONGEST_PHRASE: Final = 8
+"""Words of a value that is known again in other letters, `kim  BERGER`."""
 FORMS_A_WORD: Final = 64
 """How many lengths of known values are tried at one word: keeps `redact` linear."""
 FEW: Final = 64
@@ -156,6 +165,15 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True):
 _ENTRIES = msgspec.msgpack.Decoder(list[_Entry])
 
 
+@dataclass(slots=True)
+class Tally:
+    """What was put back into one answer."""
+
+    names: set[str] = field(default_factory=set)
+    left: int = MOST_RESTORED
+    """Characters that may still be put back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """The placeholders given in a conversation, and the values they stand for.
@@ -165,8 +183,8 @@ class Mapping:
 
     values: Table[str, str] = field(default_factory=dict, repr=False)
     """Value by name (`PERSON_1`), in the order in which they were given."""
-    used: set[str] = field(default_factory=set, repr=False, compare=False)
-    """Names whose values were put into an answer."""
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False)
+    """What was put into an answer."""
 
     def __repr__(self) -> str:
         return f"Mapping({len(self.values)} values)"
@@ -210,6 +228,7 @@ class Redactor:
         "_known",
         "_names",
         "_numbers",
+        "_phrases",
         "_same",
         "_spellings",
         "_values",
@@ -231,6 +250,7 @@ class Redactor:
         self._spellings: dict[tuple[str, int], int] = {}
         self._known: dict[str, dict[tuple[int, int], None]] = {}
         self._by_value: dict[str, str] = {}
+        self._phrases: dict[str, dict[tuple[str, ...], str]] = {}
         for name, value in (mapping or Mapping()).values.items():
             match = _NAME.fullmatch(name)
             if match is None:
@@ -258,10 +278,9 @@ class Redactor:
             else:
                 self._know(value, self._replaced(value, finding.type))
 
-    def redact(self, text: str, findings: Sequence[Finding], *, plain: bool = False) -> str:
+    def redact(self, text: str, findings: Sequence[Finding]) -> str:
         """`text` with every finding, every known value and every look-alike replaced.
 
-        `plain`: look-alikes stay; they are placeholders, in a text that nobody may change.
         A finding that is empty, out of `text`, or begins before the end of the one before is left
         out. Time is linear in `text`.
         """
@@ -269,14 +288,13 @@ class Redactor:
         out: list[str] = []
         at = 0
         hot = self._hot(text)
-        gap = self._sweep if plain else self._gap
         for finding in findings:
             if not at <= finding.start < finding.end <= len(text):
                 continue
-            gap(text, at, finding.start, out, hot=hot)
+            self._gap(text, at, finding.start, out, hot=hot)
             out.append(self._replaced(text[finding.start : finding.end], finding.type))
             at = finding.end
-        gap(text, at, len(text), out, hot=hot)
+        self._gap(text, at, len(text), out, hot=hot)
         return "".join(out)
 
     def _replaced(self, value: str, kind: str) -> str:
@@ -305,6 +323,12 @@ class Redactor:
         self._numbers[label] = max(number, self._numbers.get(label, 0))
         self._spellings[label, number] = max(spelling, self._spellings.get((label, number), 0))
         self._know(value, f"<{name}>")
+        if label in PHRASES or label.startswith(CUSTOM):
+            words = tuple(_WORD.findall(value.casefold()))
+            if 1 < len(words) <= LONGEST_PHRASE:
+                forms = self._phrases.setdefault(words[0], {})
+                if len(forms) < FORMS_A_WORD:
+                    forms.setdefault(words, label)
         return name
 
     def _know(self, value: str, instead: str) -> None:
@@ -318,7 +342,12 @@ class Redactor:
 
     def _hot(self, text: str) -> bool:
         """Whether any known value can be in `text`: its first word is, or there are too many."""
-        return len(self._known) > FEW or any(word in text for word in self._known)
+        if len(self._known) > FEW or any(word in text for word in self._known):
+            return True
+        if not self._phrases:
+            return False
+        folded = text.casefold()
+        return any(word in folded for word in self._phrases)
 
     def _gap(self, text: str, start: int, end: int, out: list[str], *, hot: bool) -> None:
         """What lies between two findings."""
@@ -356,8 +385,33 @@ class Redactor:
                 instead = self._by_value.get(text[begin:stop])
                 if instead is not None and not _goes_on(text, stop):
                     best = (begin, stop, instead)
+            if best is None and self._phrases:
+                best = self._phrase(text, word, end)
             if best is not None:
                 yield best
+
+    def _phrase(self, text: str, word: re.Match[str], end: int) -> tuple[int, int, str] | None:
+        """The longest value of several words that begins here in other letters or spaces."""
+        forms = self._phrases.get(word[0].casefold())
+        if forms is None:
+            return None
+        words, stops = [word[0].casefold()], [word.end()]
+        for later in _WORD.finditer(text, word.end(), end):
+            if len(words) == LONGEST_PHRASE or not _is_gap(text, stops[-1], later.start()):
+                break
+            words.append(later[0].casefold())
+            stops.append(later.end())
+        for count in range(len(words), 1, -1):
+            label = forms.get(tuple(words[:count]))
+            if label is not None:
+                value = text[word.start() : stops[count - 1]]
+                return word.start(), stops[count - 1], f"<{self._give(value, label)}>"
+        return None
+
+
+def _is_gap(text: str, start: int, end: int) -> bool:
+    """Whether nothing but a little space stands between two words."""
+    return end - start <= WIDEST_GAP and text[start:end].isspace()
 
 
 def _goes_on(text: str, stop: int) -> bool:

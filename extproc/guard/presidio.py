@@ -27,7 +27,6 @@ PIECE: Final = 4_000
 that a request that has gone away is noticed, and spaCy refuses more than a million."""
 _LEFT_OUT: Final = frozenset({"EMAIL_ADDRESS", "URL"})
 """What only those recognizers find that go to the network; the default detector knows the first."""
-_NER: Final = "ner"
 _UNUSED: Final = ("parser", "senter")
 """Parts of a model that nothing here asks."""
 _SIZES: Final = ("trf", "lg", "md", "sm")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from typing import Final
 
-from extproc.guard import Finding, Text
+from extproc.guard import Finding, PartialError, Text
 
 TEXTS: Final = 4096
 """Texts that are remembered for a route: some eighty conversations of fifty messages; 1 MB."""
@@ -84,11 +84,17 @@ class Remembered:
 async def recalled(
     memory: Remembered, texts: Sequence[Text], keys: Sequence[bytes | None], look: Look
 ) -> list[list[Finding]]:
-    """Findings of all texts, of which only those not remembered are looked through."""
+    """Findings of all texts, of which only those not remembered are looked through. Raises
+    PartialError with the findings of all, and remembers none of those."""
     known = [memory.get(key) for key in keys]
     missing = [at for at, found in enumerate(known) if found is None]
     if missing:
-        fresh = await look([texts[at] for at in missing])
+        try:
+            fresh = await look([texts[at] for at in missing])
+        except PartialError as error:
+            for at, found in zip(missing, error.found, strict=True):
+                known[at] = found
+            raise PartialError(error, [found or [] for found in known]) from error
         for at, found in zip(missing, fresh, strict=True):
             memory.put(keys[at], found)
             known[at] = found

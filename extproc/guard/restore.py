@@ -78,11 +78,11 @@ class Restorer:
     `json=True`: the text is JSON (the arguments of a tool call), values go into its strings.
     """
 
-    __slots__ = ("_grammar", "_held", "_json", "_names", "_used", "_values")
+    __slots__ = ("_grammar", "_held", "_json", "_names", "_tally", "_values")
 
     def __init__(self, mapping: Mapping, *, json: bool = False) -> None:
         self._values = mapping.values
-        self._used = mapping.used
+        self._tally = mapping.tally
         self._names = sorted(mapping.values)
         self._json = json
         self._grammar = _JSON if json else _TEXT
@@ -134,7 +134,10 @@ class Restorer:
         name = self._name(body)
         value = self._values.get(name)
         if value is not None:
-            self._used.add(name)
+            if len(value) > self._tally.left:
+                return None
+            self._tally.left -= len(value)
+            self._tally.names.add(name)
         return value if value is None or not self._json else in_json(value)
 
     def _name(self, body: str) -> str:

@@ -115,6 +115,11 @@ class Rules:
         return _of(self.actions, type_, ACTION)
 
     @property
+    def reads_requests(self) -> bool:
+        """Something of requests is looked at, be it their pictures alone."""
+        return self.request or self.block_images or self.block_files
+
+    @property
     def searches(self) -> bool:
         """Some type is not ignored: texts have to be looked through."""
         wanted = self.detector

@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
-from extproc.guard import GuardError, TooMuchError
+from extproc.guard import GuardError, TooMuchError, Work
 from extproc.guard.placeholders import Mapping
 from extproc.guard.sealing import seal, unseal
 from extproc.state import LARGEST_MAPPING, Mappings, StateError
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 NAME_BYTES: Final = 20
 """Of a keyed hash: 2^80 sessions until two are likely to share a name, and then they start anew in
 turns, since neither opens what is the other's."""
+WEIGHT: Final = 16
+"""How much longer a mapping takes to be opened than as many bytes of JSON to be read."""
+ENTRY: Final = 50
+"""Bytes of a value and its name, about."""
 _LENGTH: Final = 8
 
 
@@ -51,8 +56,9 @@ class Held:
 class Sessions:
     """The mappings of all sessions. For every worker with the same key they are the same."""
 
-    def __init__(self, store: Mappings, key: bytes) -> None:
+    def __init__(self, store: Mappings, key: bytes, work: Work) -> None:
         """`key`: a secret of 16 bytes or more."""
+        self._work = work
         self._store = store
         self._key = key
         self._naming = hashlib.blake2b(key).digest()
@@ -75,7 +81,8 @@ class Sessions:
             return Held(name, context, Mapping(), 0)
         sealed, version = found
         try:
-            mapping = unseal(sealed, self._key, context=context)
+            opened = partial(unseal, sealed, self._key, context=context)
+            mapping = await self._work.work(len(sealed) * WEIGHT, opened)
         except ValueError as error:
             self._unread(str(error))
             mapping = Mapping()
@@ -93,7 +100,8 @@ class Sessions:
                 return await self._leave(held, mapping)
             if mapping == held.mapping and await self._is_kept(held, keep):
                 return True
-            sealed = seal(mapping, self._key, context=held.context)
+            closed = partial(seal, mapping, self._key, context=held.context)
+            sealed = await self._work.work(len(mapping) * ENTRY * WEIGHT, closed)
             if len(sealed) > LARGEST_MAPPING:
                 raise FullError(
                     f"{len(mapping)} values of one session come to {len(sealed)} bytes; "

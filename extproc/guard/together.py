@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
-from extproc.guard import Finding, Text
+from msgspec.structs import replace
+
+from extproc.guard import Finding, GuardError, PartialError, Text
 from extproc.guard.default import DetectorPolicy
 from extproc.guard.local import Threads
 from extproc.guard.normal import Folding
@@ -63,10 +64,13 @@ class Both:
         self._threads = threads
 
     async def __call__(self, texts: Sequence[Text]) -> list[list[Finding]]:
-        """For each text the findings of both. Raises GuardError."""
+        """For each text the findings of both. Raises PartialError with ours alone."""
         # One after the other: the second takes so much longer that nothing is gained by both.
         ours = await self._ours(texts)
-        others = await self._others(texts)
+        try:
+            others = await self._others(texts)
+        except GuardError as error:
+            raise PartialError(error, ours) from error
         size = sum(len(one.value) for one in texts) // JOINING
         return await self._threads.work(size, lambda: self._all(texts, ours, others))
 

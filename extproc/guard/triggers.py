@@ -19,11 +19,15 @@ BIRTHS: Final = (
     "родил", "生",
 )  # fmt: skip
 """One is in the words that tell a date of birth."""
-SMALL_NAMES: Final = (
-    "name is", "name's", "name:", "name :", "call me", "calls me", " mr", " ms ", " ms.", " dr ",
-    " dr.", " prof", "appelle", "llamo", "chiamo", "heiße", "heisse",
-)  # fmt: skip
-"""One stands in front of a name in lower case."""
+SMALL_NAMES: Final = {
+    "name is": 0, "name's": 0, "name:": 0, "name :": 0, "call me": 0, "calls me": 0,
+    " mr": 1, " ms ": 1, " ms.": 1, " dr ": 1, " dr.": 1, " prof": 1,
+    "\nmr": 1, "\nms ": 1, "\nms.": 1, "\ndr ": 1, "\ndr.": 1, "\nprof": 1,
+    "appelle": -2, "llamo": -3, "chiamo": -3, "heiße": 0, "heisse": 0,
+}  # fmt: skip
+"""One stands in front of a name in lower case, with what begins so far from its first character."""
+HAN_NAMES: Final = ("我叫", "的名字", "名字叫", "姓名", "氏名", "名前は", "私は")
+"""One is in front of a name in Chinese or Japanese."""
 SECRETS: Final = (
     "pass", "pwd", "secret", "token", "key", "credential", "auth", "sig=", "kennwort", "contrase",
     "mot de passe", "密码",
@@ -50,9 +54,23 @@ PAPERS: Final = tuple(Folding().fold(one).lower for one in _PAPERS)
 """The same as they are in a folded text."""
 
 _ALL: Final = tuple(
-    dict.fromkeys((*BIRTHS, *SMALL_NAMES, *SECRETS, *COMMANDS, *BOOKLETS, *TORN, *BOXES, *PAPERS))
+    dict.fromkeys(
+        (
+            *BIRTHS,
+            *SMALL_NAMES,
+            *HAN_NAMES,
+            *SECRETS,
+            *COMMANDS,
+            *BOOKLETS,
+            *TORN,
+            *BOXES,
+            *PAPERS,
+        )
+    )
 )
 EVERY: Final = frozenset(_ALL)
+LONGEST: Final = max(map(len, _ALL))
+"""Characters."""
 _MEMORY: Final = 16 << 20
 """Bytes that the automaton may take; it begins anew when they are full."""
 

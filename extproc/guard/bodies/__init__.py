@@ -13,7 +13,9 @@ from extproc.guard import Medium, Text
 from extproc.guard.bodies import chat, messages, responses
 from extproc.guard.bodies.reading import Reader
 from extproc.guard.bodies.shapes import TOOL, Rule, Shape
-from extproc.guard.bodies.splicing import Document
+from extproc.guard.bodies.splicing import Document, UnreadableError
+
+__all__ = ["Body", "UnreadableError", "read_answer", "read_request"]
 
 
 class Body(Protocol):
@@ -36,8 +38,9 @@ class Body(Protocol):
 
 
 def read_request(body: bytes, format_: str) -> Body:
-    """A client's request, which its format has accepted. Raises ValueError: it is no JSON, has a
-    key twice, or more texts than anybody says (`reading.MOST_TEXTS`); KeyError: no such format."""
+    """A client's request, which its format has accepted. Raises UnreadableError: it is no JSON, has
+    a key twice, or more texts than anybody says (`reading.MOST_TEXTS`). KeyError: no such format.
+    """
     return _read(body, _REQUESTS[format_])
 
 

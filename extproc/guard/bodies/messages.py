@@ -7,6 +7,7 @@ from typing import Final
 from extproc.guard.bodies.shapes import (
     ANY,
     CACHE,
+    CREDENTIAL,
     FILE,
     FILE_ID,
     ID,
@@ -103,7 +104,12 @@ MESSAGES: Final = obj(
     cache_control=CACHE,
     context_management=obj(edits=_EDITS),
     container=obj("id", Rule.ID, skills=obj("type skill_id version")),
-    mcp_servers=obj("type name", tool_configuration=obj(allowed_tools=ID)),
+    mcp_servers=obj(
+        "type name",
+        tool_configuration=obj(allowed_tools=ID),
+        url=CREDENTIAL,
+        authorization_token=CREDENTIAL,
+    ),
 )
 """Also of requests to count tokens."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,11 +25,14 @@ from extproc.strict_json import MAX_DEPTH
 _FEWEST_DIGITS: Final = 6
 """Of a number that is looked at: fewer identify nobody."""
 _SMALL: Final = 10 ** (_FEWEST_DIGITS - 1)
-MOST_TEXTS: Final = 1 << 18
-"""Of a body: each takes some 500 bytes until the body is written. The largest prompt that a model
-takes (some 4 MB) has fewer words."""
+MOST_TEXTS: Final = 1 << 16
+"""Of a body: each is looked at by itself, and takes some 500 bytes until the body is written. Long
+conversations and lists of inputs (of 2,048 at most) have a few thousand."""
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer", "tool", "text", "function"})
 """What stands in structure most often."""
+_LINK: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://")
+_MOST_WITHIN: Final = 4
+"""JSON in a string in JSON in a string …: tools that wrap each other's answers come to three."""
 _OPENING: Final = frozenset("{[ \t\r\n")
 _NOTHING: Final[Mapping[str, Any]] = {}
 Beside = Mapping[str, Any]
@@ -46,11 +50,12 @@ def _again(data: bytes) -> bytes:
 class Reader:
     """Collects the texts and media of a body, and of the documents in its strings."""
 
-    __slots__ = ("_inside", "media", "texts")
+    __slots__ = ("_inside", "_within", "media", "texts")
 
     def __init__(self, inside: Mapping[Rule, Shape]) -> None:
         self._inside = inside
         """The shape of JSON in strings of these rules."""
+        self._within = 0
         self.texts: list[Text] = []
         self.media: list[Medium] = []
 
@@ -69,14 +74,19 @@ class Reader:
         self, data: bytes, rule: Rule, place: str, under: str, *, thinking: bool = False
     ) -> Document | None:
         """A document in a string; None: it cannot be read as one, and nothing was found."""
+        if self._within >= _MOST_WITHIN:
+            return None
         texts, media = len(self.texts), len(self.media)
         # Half of the room: what does not fit is one text, and what follows it has its place.
         walk = _Walk(self, thinking=thinking, most=MOST_TEXTS // 2)
+        self._within += 1
         try:
             return self._read(data, self._inside[rule], place, under, walk)
         except UnreadableError:
             del self.texts[texts:], self.media[media:]
             return None
+        finally:
+            self._within -= 1
 
 
 class _Walk:
@@ -241,6 +251,10 @@ class _Walk:
         if not is_structure(value):
             self._add(value, place, under)
 
+    def rule_key(self, value: str, _: Rule, place: str, under: str, beside: Beside) -> None:  # noqa: ARG002
+        if not is_name(value):
+            self._add(value, place, "")
+
     def rule_call(self, value: str, rule: Rule, place: str, under: str, beside: Beside) -> None:  # noqa: ARG002
         if not self._document(value, rule, place, under):
             self._add(value, place, under, kind=Kind.JSON)
@@ -318,7 +332,12 @@ class _Walk:
             return
         if rule is Rule.IMAGE or not found.document:
             self._note(rule, place)
-        self._add(found.text, place, under, encode=found.encode)
+        link = found.encode is None and not found.document and _LINK.match(found.text)
+        kind = Kind.LINK if link else Kind.TEXT
+        self._add(found.text, place, under, encode=found.encode, kind=kind)
+
+    def rule_credential(self, value: str, _: Rule, place: str, under: str, beside: Beside) -> None:  # noqa: ARG002
+        self._add(value, place, under, kind=Kind.LINK)
 
 
 _Method = Callable[[_Walk, str, Rule, str, str, Beside], None]
@@ -327,6 +346,8 @@ _RULES: Final[Mapping[Rule, _Method]] = {
     Rule.SAID: _Walk.rule_said,
     Rule.CALL: _Walk.rule_call,
     Rule.ID: _Walk.rule_id,
+    Rule.CREDENTIAL: _Walk.rule_credential,
+    Rule.KEY: _Walk.rule_key,
     Rule.OPAQUE: _Walk.rule_opaque,
     Rule.THOUGHT: _Walk.rule_opaque,
     Rule.IMAGE: _Walk.rule_medium,

@@ -8,6 +8,8 @@ from extproc.guard.bodies.chat import ANNOTATION, CHOICE, GRAMMAR
 from extproc.guard.bodies.shapes import (
     CACHE,
     CALL,
+    CREDENTIAL,
+    CREDENTIALS,
     FILE,
     FILE_ID,
     IMAGE,
@@ -65,6 +67,9 @@ TOOLS: Final = obj(
     input_examples=TOOL,
     format=GRAMMAR,
     allowed_tools=obj("tool_names", Rule.ID),
+    server_url=CREDENTIAL,
+    authorization=CREDENTIAL,
+    headers=CREDENTIALS,
     require_approval=obj("", Rule.ID, always=obj("tool_names"), never=obj("tool_names")),
     container=_ENVIRONMENT,
     environment=_ENVIRONMENT,

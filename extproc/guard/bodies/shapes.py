@@ -29,6 +29,8 @@ class Rule(IntEnum):
     """JSON as text. What cannot be read as such is one text, `Kind.JSON`."""
     ID = auto()
     """Structure: names of types, roles, models and tools, ids, sizes."""
+    KEY = auto()
+    """A name of a property: it is what the property's own key is, structure or text."""
     OPAQUE = auto()
     """What a provider has encrypted or signed. What Tollgate sealed is looked into."""
     THOUGHT = auto()
@@ -41,6 +43,8 @@ class Rule(IntEnum):
     """A picture's id at the provider."""
     FILE_ID = auto()
     """A document's."""
+    CREDENTIAL = auto()
+    """What the provider calls somebody else with: `Kind.LINK`."""
     SKIP = auto()
     """Neither looked at nor changed, with all that is in it."""
 
@@ -73,6 +77,7 @@ TEXT: Final = ANY
 SAID: Final = Shape(Rule.SAID)
 CALL: Final = Shape(Rule.CALL, numbers=True)
 ID: Final = Shape(Rule.ID)
+KEY: Final = Shape(Rule.KEY)
 OPAQUE: Final = Shape(Rule.OPAQUE)
 THOUGHT: Final = Shape(Rule.THOUGHT)
 IMAGE: Final = Shape(Rule.IMAGE)
@@ -80,7 +85,10 @@ FILE: Final = Shape(Rule.FILE)
 IMAGE_ID: Final = Shape(Rule.IMAGE_ID)
 FILE_ID: Final = Shape(Rule.FILE_ID)
 SKIP: Final = Shape(Rule.SKIP)
-TOOL: Final = Shape(fields={"INVALID_JSON": CALL}, numbers=True)
+CREDENTIAL: Final = Shape(Rule.CREDENTIAL)
+CREDENTIALS: Final = Shape(Rule.CREDENTIAL, rest=CREDENTIAL)
+"""Headers."""
+TOOL: Final = Shape(Rule.SAID, fields={"INVALID_JSON": CALL}, numbers=True)
 """What tools are given, as JSON. `INVALID_JSON` is Anthropic's name for arguments that could not
 be read as such."""
 
@@ -109,10 +117,12 @@ CACHE: Final = obj("type ttl mode")
 """`cache_control`, `prompt_cache_breakpoint` and the like."""
 
 _STRUCTURE: Final = (
-    "type format $ref $id $schema $anchor $dynamicRef $dynamicAnchor required contentEncoding "
+    "type format $ref $id $schema $anchor $dynamicRef $dynamicAnchor contentEncoding "
     "contentMediaType"
 )
-SCHEMA: Final = obj(_STRUCTURE, default=TOOL, const=TOOL, enum=TOOL, example=TOOL, examples=TOOL)
+SCHEMA: Final = obj(
+    _STRUCTURE, required=KEY, default=TOOL, const=TOOL, enum=TOOL, example=TOOL, examples=TOOL
+)
 """A JSON schema (draft 2020-12, and what came before). Names of properties are the client's own."""
 NAMED_SCHEMAS: Final = Shape(rest=SCHEMA)
 fill(

@@ -140,12 +140,17 @@ class _Names:
 
     def __init__(self) -> None:
         self._taken: dict[int, set[str]] = {}
+        self._last: dict[tuple[int, str], int] = {}
 
     def fresh(self, key: str, beside: Mapping[str, Any]) -> str:
-        taken = self._taken.setdefault(id(beside), set(beside))
-        name, number = key, 1
+        one = id(beside)
+        taken = self._taken.get(one)
+        if taken is None:
+            taken = self._taken[one] = set(beside)
+        name, number = key, self._last.get((one, key), 1)
         while name in taken:
             number += 1
             name = f"{key}_{number}"
+        self._last[one, key] = number
         taken.add(name)
         return name

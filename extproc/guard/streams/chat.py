@@ -13,6 +13,12 @@ _FRAME: Final = frozenset(
 )
 """Members that every chunk of an answer repeats."""
 _SAID: Final = frozenset({"reasoning_content", "reasoning", "content", "refusal"})
+_CHUNK: Final = _FRAME | {"choices", "usage", "obfuscation"}
+_CHOICE: Final = frozenset(
+    {"index", "delta", "text", "finish_reason", "native_finish_reason", "stop_reason", "logprobs"}
+)
+_DELTA: Final = _SAID | {"role", "audio", "function_call", "tool_calls", "reasoning_details"}
+"""Members of each that are no texts, or that are read piece by piece."""
 
 Where = tuple[str | int, ...]
 """A text's place in a delta: `("tool_calls", 1, "function", "arguments")`."""
@@ -55,6 +61,7 @@ class ChatReader:
         for at, choice in enumerate(choices if type(choices) is list else ()):
             if type(choice) is dict and await self._choice(choice, at, tree, before):
                 changed = True
+        changed |= await self._rest(tree, _CHUNK, "chunk")
         sent = part.event
         if changed:
             sent = b"" if _says_nothing(tree) else again(part, tree)
@@ -88,14 +95,24 @@ class ChatReader:
             if now != said:
                 text.holder[text.member] = now
                 changed = True
-        if not self._whole and type(delta.get("annotations")) is list:
-            place = f"choices[{index}].message.annotations"
-            changed |= await self._texts.tree(delta["annotations"], place)
+        place = f"choices[{index}]"
+        changed |= await self._rest(choice, _CHOICE, place)
+        if not self._whole:
+            changed |= await self._rest(delta, _DELTA, f"{place}.message")
         if choice.get("finish_reason"):
             changed |= await self._over(index, delta, before)
         if changed and not self._whole:
             choice["delta"] = delta
         return changed
+
+    async def _rest(self, holder: Tree, known: frozenset[str], place: str) -> bool:
+        """What a chunk says beside its texts (annotations, what a server has added) is as it is in
+        a whole answer: text, unless its name says otherwise. Whether that changes it."""
+        others = {name: one for name, one in holder.items() if name not in known and one}
+        if not others or not await self._texts.tree(others, place):
+            return False
+        holder |= others
+        return True
 
     async def _begun(self, index: int, here: set[Where], before: list[bytes]) -> None:
         """A text begins: those before it are over. (Without a review only what could be a

@@ -48,6 +48,8 @@ _READERS: Final[dict[str, Callable[[Texts[Any]], _Reader]]] = {
     "messages": MessagesReader,
 }
 _DONE: Final = b"[DONE]"
+_NOTHING: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:(?::|event:|id:|retry:)[^\r\n]*|[\r\n])*")
+"""Bytes of a stream that say nothing: comments, and fields without data."""
 _REPEATED: Final = "responses"
 """The format whose last events say once more what came in pieces."""
 
@@ -130,12 +132,16 @@ class Stream:
 
     async def _part(self, part: Part) -> bytes:
         if not part.data:
+            if self._texts.review is not None and not _NOTHING.fullmatch(part.event):
+                self._texts.review.unread()
             skipped, self._skipped = self._skipped, False
             return b"" if skipped and part.event == b"\n" else part.event
         if part.data.strip() == _DONE:
             sent = await self._reader.end() + part.event
         else:
             tree = read(part.data)
+            if tree is None and self._texts.review is not None:
+                self._texts.review.unread()
             sent = part.event if tree is None else await self._reader.read(part, tree)
         self._skipped = part.event.endswith(b"\r") and not sent.endswith(part.event)
         return sent

@@ -48,6 +48,10 @@ class Review(Protocol):
         """`text` as it may go out: nothing changes outside the findings. Raises BlockedError."""
         ...
 
+    def unread(self) -> None:
+        """Something goes by that nobody can look through. Raises GuardError where nothing may."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Hit:

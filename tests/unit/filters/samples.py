@@ -42,7 +42,8 @@ def guard(told: Telemetry | None = None) -> Guard:
     """The default detector, and sessions in memory."""
     told = told or Telemetry()
     key = b"key of the tests"
-    return Guard(LocalScanner(), Sessions(MemoryMappings(), key), key, Large(), told.guard)
+    large = Large()
+    return Guard(LocalScanner(), Sessions(MemoryMappings(), key, large), key, large, told.guard)
 
 
 def metadata(policy: dict[str, Any]) -> str:

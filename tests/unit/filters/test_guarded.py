@@ -282,3 +282,66 @@ async def test_other_formats(gateway: Gateway) -> None:
         if line.startswith("data: ") and "text_delta" in line
     ]
     assert "".join(texts) == f"To {MAIL} now"
+
+
+async def test_names_so_long_that_they_may_have_been_cut_share_no_session(
+    gateway: Gateway,
+) -> None:
+    async def turn(user: str, text: str) -> Envoy:
+        headers = {"x-tollgate-session": "s1", "x-tollgate-user": user}
+        body = chat(messages=[{"role": "user", "content": text}])
+        envoy, _ = await gateway.ask(body, headers, guard=ON)
+        return envoy
+
+    for one, other in (("u" * 300 + "1", "u" * 300 + "2"), ("me\x01", "me")):
+        await turn(one, f"I am at {MAIL}")
+        envoy = await turn(other, "I am at other@corp.example")
+        answer = await answered(envoy, whole("<EMAIL_ADDRESS_1> <EMAIL_ADDRESS_2>"))
+        text = answer["choices"][0]["message"]["content"]
+        assert text == "other@corp.example <EMAIL_ADDRESS_2>"
+
+
+async def test_events_that_cannot_be_looked_through_do_not_pass(gateway: Gateway) -> None:
+    guard = {"direction": "both"}
+    for odd in (b"data: it is bob.b@corp.example\n\n", b'data: "' + b"x" * (2 << 20) + b'"\n\n'):
+        envoy, _ = await ask(gateway, guard=guard, stream=True)
+        await envoy.head(200, SERVED)
+        await envoy.chunks([openai_chunk({"content": "Hi"}), odd])
+        assert b"bob.b" not in envoy.body
+        assert b"xxxx" not in envoy.body
+        assert b"guard_unavailable" in envoy.body
+
+
+async def test_what_a_server_adds_to_its_chunks_is_looked_through(gateway: Gateway) -> None:
+    envoy, _ = await ask(gateway, guard={"direction": "both"}, stream=True)
+    await envoy.head(200, SERVED)
+    chunk = json.loads(openai_chunk({"content": "Hi", "thought": "bob.b@corp.example"})[6:])
+    chunk["citations"] = ["mail bob.b@corp.example", "<EMAIL_ADDRESS_1>"]
+    await envoy.chunks([event(chunk), openai_chunk({}, "stop"), b"data: [DONE]\n\n"])
+    assert b"bob.b" not in envoy.body
+    assert MAIL.encode() in envoy.body
+
+
+async def test_a_guard_that_fails_lets_nothing_pass_and_tells_no_value(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(text: str, *_: object) -> str:
+        raise KeyError(text)
+
+    envoy, _ = await ask(gateway)
+    monkeypatch.setattr("extproc.guard.answers.restore", fails)
+    answer = await answered(envoy, whole(f"<EMAIL_ADDRESS_1> {MAIL}"))
+    assert (answer["status"], answer["error"]["code"]) == (500, "guard_failed")
+    monkeypatch.setattr("extproc.guard.placeholders.Redactor.redact", fails)
+    envoy, _ = await ask(gateway)
+    assert envoy.answer is not None
+    assert envoy.answer.status == 500
+    assert "KeyError" in str([vars(one) for one in caplog.records])
+    assert MAIL not in str([vars(one) for one in caplog.records])
+
+
+async def test_a_body_that_outgrows_what_envoy_holds_is_refused(gateway: Gateway) -> None:
+    envoy, _ = await ask(gateway, "qq " * 120_000, {"words": {"w": ["qq"]}})
+    assert envoy.answer is not None
+    assert envoy.answer.status == 413
+    assert json.loads(envoy.answer.body)["error"]["code"] == "request_too_large"

@@ -168,6 +168,10 @@ def test_a_value_is_not_what_a_finding_shows() -> None:
             "born 1988-08-13. Meine IBAN ist DE89370400440532013000.",
             ("IBAN_CODE", "DE89370400440532013000"),
         ),
+        (
+            "DE89 3704 0044 0532 0130 00 GB82 WEST 1234 5698 7654 32",
+            ("IBAN_CODE", "GB82 WEST 1234 5698 7654 32"),
+        ),
         ("phone=+44 20 7946 0958&email=kim@firm.example", ("EMAIL_ADDRESS", "kim@firm.example")),
         ("phone=+44 20 7946 0958&email=kim@firm.example", ("PHONE_NUMBER", "+44 20 7946 0958")),
         ("name,phone,city\nKim Lee,442-3366,Bern", ("PHONE_NUMBER", "442-3366")),

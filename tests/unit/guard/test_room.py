@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,22 +15,23 @@ from hypothesis import strategies as st
 
 from extproc.guard import BlockedError, Finding, GuardError, Scan, Text
 from extproc.guard.default import DetectorPolicy
-from extproc.guard.room import Guard, Guarded
+from extproc.guard.guarded import Guarded, Watch
+from extproc.guard.local import LocalScanner, RememberingScan, Threads
+from extproc.guard.placeholders import MOST_RESTORED
+from extproc.guard.remembered import Remembered
+from extproc.guard.room import Guard
 from extproc.guard.rules import rules
 from extproc.guard.sessions import Sessions
+from extproc.guard.together import Both
 from extproc.policy import GuardPolicy
 from extproc.state import StateError
 from extproc.state.memory import MemoryMappings
+from tests.unit.guard.inline import Inline
 
 T = TypeVar("T")
 KEY = b"a key of sixteen bytes or more"
 NAME = re.compile(r"Z[a-z]{3,}")
 """What the tests' detector takes for a person: words with a capital Z."""
-
-
-class Inline:
-    async def work(self, size: int, call: Callable[[], T]) -> T:  # noqa: ARG002 - the door's shape
-        return call()
 
 
 class Told:
@@ -67,14 +68,15 @@ class Names:
 class Fixture:
     def __init__(self, **policy: Any) -> None:
         self.names, self.told, self.store = Names(), Told(), MemoryMappings()
-        self.guard = Guard(self.names, Sessions(self.store, KEY), KEY, Inline(), self.told)
+        sessions = Sessions(self.store, KEY, Inline())
+        self.guard = Guard(self.names, sessions, KEY, Inline(), self.told)
         wanted = rules(GuardPolicy(**policy), None)
         assert wanted is not None
         self.watch = self.guard.watch(wanted)
 
     async def ask(self, *texts: str, session: str | None = None, owner: str = "o") -> Guarded:
         guarded = Guarded(self.watch, body(*texts))
-        await self.guard.request(guarded, "chat", owner, session)
+        await self.guard.request(guarded, "chat", (owner, session) if session else None)
         return guarded
 
     async def answer(self, guarded: Guarded, text: str) -> str:
@@ -170,7 +172,7 @@ async def test_a_store_that_is_away_is_closed_too(monkeypatch: pytest.MonkeyPatc
         room = Fixture(**policy)
         monkeypatch.setattr(room.store, "get", away)
         if policy:
-            assert (await room.ask("I am Zara", session="s")).unguarded
+            assert sent(await room.ask("I am Zara", session="s")) == ["I am <PERSON_1>"]
         else:
             with pytest.raises(GuardError):
                 await room.ask("I am Zara", session="s")
@@ -227,10 +229,20 @@ async def test_answers_are_open_or_closed_as_requests_are() -> None:
         await room.answer(guarded, "this is Zeno")
 
 
-async def test_an_answer_that_is_no_json_is_its_callers_to_judge() -> None:
+@pytest.mark.parametrize("odd", [b"{oops", b'{"a": "Zeno", "a": "Zeno"}', b"[" * 99 + b"]" * 99])
+async def test_an_answer_that_cannot_be_read_passes_only_where_nobody_looks(odd: bytes) -> None:
     room = Fixture()
     guarded = await room.ask("I am Zara")
-    assert await room.guard.answer(guarded, b"{oops", "chat") == b"{oops"
+    assert await room.guard.answer(guarded, odd, "chat") == odd
+    for policy in ({"direction": "both"}, {"direction": "response", "actions": {"PERSON": "flag"}}):
+        room = Fixture(**policy)
+        guarded = await room.ask("I am Zara")
+        with pytest.raises(GuardError):
+            await room.guard.answer(guarded, odd, "chat")
+    room = Fixture(direction="both", on_failure="open")
+    guarded = await room.ask("I am Zara")
+    assert await room.guard.answer(guarded, odd, "chat") == odd
+    assert guarded.unguarded
 
 
 WORDS = st.lists(
@@ -256,3 +268,146 @@ def run(what: Awaitable[T]) -> T:
         return await what
 
     return asyncio.run(wrapped())
+
+
+async def test_numbers_do_not_move_when_a_conversation_grows() -> None:
+    room = Fixture()
+
+    async def turn(*texts: str) -> dict[str, Any]:
+        asked = {
+            "messages": [{"role": "user", "content": text} for text in texts],
+            "metadata": {"user_id": "Zuri"},
+            "system": "Be kind to Zelda",
+        }
+        guarded = Guarded(room.watch, msgspec.json.encode(asked))
+        await room.guard.request(guarded, "messages")
+        found: dict[str, Any] = json.loads(guarded.body)
+        return found
+
+    first, second = await turn("I am Zara"), await turn("I am Zara", "And Zeno?")
+    assert first["system"] == second["system"] == "Be kind to <PERSON_1>"
+    assert first["messages"][0] == second["messages"][0]
+    assert second["messages"][1]["content"] == "And <PERSON_3>?"
+
+
+async def test_many_requests_of_a_session_at_once_all_get_through() -> None:
+    room = Fixture()
+    names = [f"Z{'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}ra" for n in range(100)]
+    done = await asyncio.gather(*(room.ask(f"I am {name}", session="s") for name in names))
+    assert {sent(one)[0] for one in done} == {f"I am <PERSON_{n}>" for n in range(1, 101)}
+    assert not room.told.parts
+
+
+async def test_what_one_detector_found_counts_when_the_other_is_away() -> None:
+    async def ours(texts: Sequence[Text]) -> list[list[Finding]]:
+        return await Names().find(texts)
+
+    async def away(_: Sequence[Text]) -> list[list[Finding]]:
+        raise GuardError("away")
+
+    for policy in ({"on_failure": "open"}, {}):
+        room = Fixture(**policy)
+        threads = Threads()
+        both = Both(ours, away, DetectorPolicy(), threads)
+        room.watch = Watch(room.watch.rules, RememberingScan(both, Remembered(KEY), threads))
+        for _ in range(2):  # nothing of it is remembered
+            if policy:
+                guarded = await room.ask("I am Zara")
+                assert sent(guarded) == ["I am <PERSON_1>"]
+                assert guarded.unguarded
+            else:
+                with pytest.raises(GuardError):
+                    await room.ask("I am Zara")
+        threads.close()
+
+
+async def test_signed_thinking_stays_to_the_letter_and_is_told_of() -> None:
+    room = Fixture()
+    block = {"type": "thinking", "thinking": "Is Zara <PERSON_1>?", "signature": "c2lnbmF0dXJl"}
+    said = {"type": "text", "text": "Hello Zara"}
+    asked = {"messages": [{"role": "assistant", "content": [block, said]}]}
+    guarded = Guarded(room.watch, msgspec.json.encode(asked))
+    await room.guard.request(guarded, "messages")
+    content = json.loads(guarded.body)["messages"][0]["content"]
+    assert content[0] == block
+    assert content[1]["text"] == "Hello <PERSON_1>"
+    assert guarded.counts["PERSON", "flag", "request"] == 1
+    room = Fixture(actions={"PERSON": "block"})
+    with pytest.raises(BlockedError):
+        await room.guard.request(Guarded(room.watch, msgspec.json.encode(asked)), "messages")
+
+
+async def test_a_participants_name_has_no_brackets() -> None:
+    room = Fixture()
+    asked = {"messages": [{"role": "user", "name": "Zara", "content": "I am Zara"}]}
+    guarded = Guarded(room.watch, msgspec.json.encode(asked))
+    await room.guard.request(guarded, "chat")
+    message = json.loads(guarded.body)["messages"][0]
+    assert (message["name"], message["content"]) == ("PERSON_1", "I am <PERSON_1>")
+
+
+async def test_what_the_provider_fetches_keeps_its_secrets() -> None:
+    watch = LocalScanner()
+    room = Fixture()
+    link = (
+        "https://b.s3.amazonaws.com/a.png?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        f"&X-Amz-Credential={'AKIA'}{'IOSFODNN7EXAMPLE'}%2F20261123&X-Amz-Signature={'a1b2' * 16}"
+    )
+    wanted = room.watch.rules
+    room.watch = Watch(wanted, watch.scan(wanted.detector))
+    part = {"type": "image_url", "image_url": {"url": link}}
+    guarded = Guarded(room.watch, msgspec.json.encode({"messages": [{"content": [part]}]}))
+    await room.guard.request(guarded, "chat")
+    assert json.loads(guarded.body)["messages"][0]["content"][0] == part
+    personal = {
+        "type": "image_url",
+        "image_url": {"url": link.replace("?", "?for=mary@corp.example&")},
+    }
+    guarded = Guarded(room.watch, msgspec.json.encode({"messages": [{"content": [personal]}]}))
+    await room.guard.request(guarded, "chat")
+    assert b"mary@corp.example" not in guarded.body
+    await watch.close()
+
+
+async def test_what_stands_in_json_in_json_is_found() -> None:
+    room = Fixture()
+    inner = json.dumps({"name": "\u00dcber Zara\u00e4h"})
+    asked = {"messages": [{"role": "tool", "content": json.dumps({"content": [{"text": inner}]})}]}
+    names = re.compile(r"Z\w+")
+
+    class Wide(Names):
+        async def find(self, texts: Sequence[Text]) -> list[list[Finding]]:
+            return [
+                [Finding(*one.span(), "PERSON", 0.9) for one in names.finditer(text.value)]
+                for text in texts
+            ]
+
+    room.watch = Watch(room.watch.rules, Wide())
+    guarded = Guarded(room.watch, msgspec.json.encode(asked))
+    await room.guard.request(guarded, "chat")
+    content = json.loads(json.loads(guarded.body)["messages"][0]["content"])
+    assert json.loads(content["content"][0]["text"]) == {"name": "\u00dcber <PERSON_1>"}
+
+
+async def test_an_answer_of_a_few_words_cannot_become_gigabytes() -> None:
+    room = Fixture(patterns={"long": "Q+"}, words={})
+    scanner = LocalScanner()
+    wanted = room.watch.rules
+    room.watch = Watch(wanted, scanner.scan(wanted.detector))
+    guarded = await room.ask("Q" * 3_000_000)
+    said = await room.answer(guarded, "<CUSTOM_LONG_1> " * 1_000)
+    assert len(said) < MOST_RESTORED + 20_000
+    assert said.count("<CUSTOM_LONG_1>") > 900
+    assert said.startswith("Q")
+    await scanner.close()
+
+
+async def test_pictures_are_barred_where_only_answers_are_looked_through() -> None:
+    room = Fixture(direction="response", images="block")
+    part = {"type": "image_url", "image_url": {"url": "https://img.example/a.png"}}
+    asked = msgspec.json.encode({"messages": [{"content": [part]}]})
+    with pytest.raises(BlockedError):
+        await room.guard.request(Guarded(room.watch, asked), "chat")
+    guarded = await room.ask("I am Zara")
+    assert sent(guarded) == ["I am Zara"]
+    assert not guarded.counts

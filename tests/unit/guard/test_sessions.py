@@ -21,6 +21,7 @@ from extproc.state import StateError
 from extproc.state.mappings import open_mappings
 from extproc.state.memory import MemoryMappings
 from extproc.state.sqlite import SqliteMappings
+from tests.unit.guard.inline import Inline
 from tests.unit.state.conftest import serving
 
 KEY = b"k" * 32
@@ -67,7 +68,7 @@ def store() -> Store:
 
 @pytest.fixture
 def sessions(store: Store) -> Sessions:
-    return Sessions(store, KEY)
+    return Sessions(store, KEY, Inline())
 
 
 async def saved(sessions: Sessions, mapping: Mapping, session: str = SESSION) -> None:
@@ -78,7 +79,7 @@ async def test_what_one_turn_saves_the_next_loads(sessions: Sessions, store: Sto
     held = await sessions.load(OWNER, SESSION)
     assert (held.mapping, held.version) == (Mapping(), 0)
     assert await sessions.save(held, ANN, KEEP)
-    other_worker = Sessions(store, KEY)
+    other_worker = Sessions(store, KEY, Inline())
     assert (await other_worker.load(OWNER, SESSION)).mapping == ANN
 
 
@@ -175,7 +176,7 @@ async def test_what_another_secret_sealed_begins_anew_and_is_said_once(
 ) -> None:
     await saved(sessions, ANN)
     name = (await sessions.load(OWNER, SESSION)).name
-    other = Sessions(store, b"x" * 32)
+    other = Sessions(store, b"x" * 32, Inline())
     assert (await other.load(OWNER, SESSION)).name != name
     # Damage shows as another secret does.
     sealed, version, expires = store._entries[name]
@@ -206,7 +207,7 @@ async def test_ten_thousand_values_are_kept_and_too_many_are_refused(sessions: S
 
 async def test_a_store_that_is_away_is_a_guard_error(sessions: Sessions) -> None:
     held = await sessions.load(OWNER, SESSION)
-    away = Sessions(Away(), KEY)
+    away = Sessions(Away(), KEY, Inline())
     for call in (
         away.load(OWNER, SESSION),
         away.save(held, ANN, KEEP),
@@ -237,14 +238,14 @@ async def workers(
 ) -> AsyncIterator[tuple[Sessions, Sessions, str | None]]:
     """Two workers' sessions in one store, and the URL of its Redis."""
     if request.param == "sqlite":
-        one, other = (Sessions(open_mappings(None, tmp_path), KEY) for _ in range(2))
+        one, other = (Sessions(open_mappings(None, tmp_path), KEY, Inline()) for _ in range(2))
         yield one, other, None
         await one.close()
         await other.close()
         return
     url = f"unix://{tmp_path}/redis.sock"
     with serving(tmp_path / "redis.sock"):
-        one, other = (Sessions(open_mappings(url, tmp_path), KEY) for _ in range(2))
+        one, other = (Sessions(open_mappings(url, tmp_path), KEY, Inline()) for _ in range(2))
         yield one, other, url
         await one.close()
         await other.close()
@@ -301,9 +302,9 @@ async def test_whoever_reads_the_store_learns_nothing(
 
 
 async def test_a_session_goes_on_after_a_restart(tmp_path: Path) -> None:
-    first = Sessions(SqliteMappings(tmp_path), KEY)
+    first = Sessions(SqliteMappings(tmp_path), KEY, Inline())
     await saved(first, ANN)
     await first.close()
-    second = Sessions(SqliteMappings(tmp_path), KEY)
+    second = Sessions(SqliteMappings(tmp_path), KEY, Inline())
     assert (await second.load(OWNER, SESSION)).mapping == ANN
     await second.close()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.guard import Kind, Text
+from extproc.guard.bodies import read_request
 from extproc.sealed import wrap
 from tests.unit.guard.bodies.looking import answer, at, changed, media, places, request, values
 
@@ -355,3 +356,12 @@ def test_a_value_does_not_break_an_answer_in_json() -> None:
     tree = {"choices": [{"message": {"content": '{"who": "<PERSON_1>", "n": 1.0}'}}]}
     made = changed(answer(tree, "chat"), lambda _: 'O"Neil')
     assert made["choices"][0]["message"]["content"] == '{"who": "O\\"Neil", "n": 1.0}'
+
+
+def test_what_is_required_of_a_schema_is_what_its_properties_are_called() -> None:
+    schema = {"type": "object", "properties": {"ssn-078-05-1120": {"type": "string"}, "a": {}}}
+    tool = {"name": "f", "parameters": {**schema, "required": ["ssn-078-05-1120", "a"]}}
+    read = read_request(json.dumps({"tools": [{"function": tool}]}).encode(), "chat")
+    values = [one.value.replace("ssn-078-05-1120", "<US_SSN_1>") for one in read.texts]
+    out = json.loads(read.written(values))["tools"][0]["function"]["parameters"]
+    assert set(out["required"]) == set(out["properties"]) == {"<US_SSN_1>", "a"}

@@ -45,6 +45,9 @@ class Codes:
 class Replacing:
     """Puts `[TYPE]` in the place of what a detector finds, or blocks."""
 
+    def unread(self) -> None:
+        """Whatever goes by unread may."""
+
     def __init__(self, detector: Detector | None = None, block: str = "") -> None:
         self.detector = detector or Codes()
         self.block = block
