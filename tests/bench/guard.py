@@ -75,6 +75,8 @@ NEUTRAL: Final = {
 REQUEST: Final = 4_000
 """Characters of a request whose time is taken."""
 ROUNDS: Final = 5
+PATIENCE: Final = 600.0
+"""Seconds that another guard has for a text."""
 GROWTH: Final = (100_000, 1_000_000)
 """Characters of texts that must cost as much a kB."""
 
@@ -233,7 +235,7 @@ def main(
         _measure(DefaultDetector(), data, prompts, wrong=wrong)
         return
     try:
-        asked = scanner(guard, guard_url, os.environ)
+        asked = scanner(guard, guard_url, os.environ, timeout=PATIENCE)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with asyncio.Runner() as runner:
