@@ -13,8 +13,9 @@ from extproc.guard.default import DefaultDetector, DetectorPolicy
 from extproc.guard.named import cost, findings
 from extproc.guard.remembered import Look, Remembered, recalled
 
-INLINE: Final = 4_000
-"""Characters that are looked through in the event loop's thread: a millisecond at most."""
+INLINE: Final = 2_000
+"""Characters that are looked through in the event loop's thread: a quarter of a millisecond of
+prose, a good one where everything is somebody's data."""
 LARGE: Final = 256 * 1024
 """Characters from which a body goes to the thread that large ones share, so that they hold up each
 other and nobody else."""
