@@ -10,14 +10,9 @@ import msgspec
 from extproc.config.findings import Path
 from extproc.config.gateway import Gateway, Guard
 from extproc.config.providers import Mistake
-from extproc.guard.rules import (
-    RuleError,
-    host_errors,
-    host_warnings,
-    route_errors,
-    route_warnings,
-)
+from extproc.guard.rules import host_errors, host_warnings, route_errors, route_warnings
 from extproc.policy import GuardPolicy, HostPolicy, RoutePolicy
+from extproc.rule_error import RuleError
 
 _NOT_SAID: Final[tuple[Any, ...]] = (None, {}, ())
 

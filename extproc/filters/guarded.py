@@ -17,12 +17,13 @@ from extproc.filters.rooms import Rooms
 from extproc.guard import BlockedError, GuardError, StoppedError, TooMuchError
 from extproc.guard.custom import PatternError
 from extproc.guard.guarded import Guarded, Watch
-from extproc.guard.rules import RuleError, rules
+from extproc.guard.rules import rules
 from extproc.guard.sessions import FullError
 from extproc.identity.values import MOST_CHARACTERS
 from extproc.policy import PolicyError
 from extproc.records import NOBODY
 from extproc.routing import Route
+from extproc.rule_error import RuleError
 from extproc.telemetry.guard import Outcome
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ from extproc.guard.custom import PREFIX, PatternError, compiled
 from extproc.guard.normal import Folding
 from extproc.guard.placeholders import LABELS
 from extproc.policy import GuardAction, GuardPolicy
+from extproc.rule_error import Path, RuleError, quoted
 
 if TYPE_CHECKING:
     from extproc.guard.default import DetectorPolicy
 
-Path = tuple[str | int, ...]
 T = TypeVar("T")
 
 DEFAULT: Final = "default"
@@ -58,34 +58,8 @@ find, and ours do not."""
 TYPES: Final = LABELS | _ELSEWHERE
 """All types that may be named, but for own ones."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_:., -]{1,80}")
 _HINTS: Final = 3
 _GUARD: Final = "guard"
-
-
-class RuleError(ValueError):
-    """A guard that cannot be. `path` is the place in the policy of the virtual host or the route,
-    `message` what is wrong there; it repeats no word, pattern or allowed value."""
-
-    def __init__(self, message: str, path: Path = ()) -> None:
-        self.message = message
-        self.path = path
-        super().__init__(f"{self.place}: {message}" if path else message)
-
-    @property
-    def place(self) -> str:
-        """The path for people: `guard.words.projects[1]`. Names that could deceive a terminal stand
-        in quotes."""
-        parts = (f"[{one}]" if isinstance(one, int) else f".{_part(one)}" for one in self.path)
-        return "".join(parts).removeprefix(".")
-
-
-def _part(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else _quoted(name)
-
-
-def _quoted(name: str) -> str:
-    return repr(name[:80])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,13 +265,13 @@ def _type_errors(field: str, name: str, own: set[str] | None) -> Iterator[RuleEr
         return
     if name.startswith(PREFIX):
         bare = name.removeprefix(PREFIX)
-        what = f"no own pattern or list of words {_quoted(bare)}"
+        what = f"no own pattern or list of words {quoted(bare)}"
         # The prefix that all have in common would make all of them look alike.
         others = [one.removeprefix(PREFIX) for one in known]
         near = [PREFIX + one for one in get_close_matches(bare, others, 1, 0.7)]
         yield _wrong(f"{what}{_hint(near, known)}", field, name)
         return
-    yield _wrong(f"no type {_quoted(name)}{_hint(_near(name, known), ())}", field, name)
+    yield _wrong(f"no type {quoted(name)}{_hint(_near(name, known), ())}", field, name)
 
 
 def _near(name: str, own: set[str]) -> list[str]:
@@ -366,7 +340,7 @@ def _no_name(field: str, name: str) -> RuleError | None:
     if _NAME.fullmatch(name) is not None:
         return None
     message = (
-        f"{_quoted(name)} is not a name; use up to 40 small letters, digits, '_' and '-', a letter "
+        f"{quoted(name)} is not a name; use up to 40 small letters, digits, '_' and '-', a letter "
         "first"
     )
     return _wrong(message, field, name)

@@ -12,7 +12,6 @@ from extproc.guard.default import LEAST, DefaultDetector
 from extproc.guard.rules import (
     MOST_TEXT,
     TYPES,
-    RuleError,
     Rules,
     host_errors,
     host_warnings,
@@ -24,6 +23,7 @@ from extproc.guard.rules import (
 )
 from extproc.guard.together import ALIASES, NAMED
 from extproc.policy import GuardAction, GuardPolicy
+from extproc.rule_error import RuleError
 
 ACTIONS: tuple[GuardAction, ...] = get_args(GuardAction)
 NAMES = st.sampled_from(["PERSON", "JWT", "CUSTOM", "default", "CUSTOM:a", "CUSTOM:b"])
