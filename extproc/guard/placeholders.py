@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
@@ -95,6 +96,10 @@ def name_of(body: str) -> str:
     Everything but letters and digits is filling; a run of it between two of them is one `_`.
     """
     return _FILLING.sub("_", _INVISIBLE.sub("", body)).strip("_").upper()
+
+
+Hot = Sequence[int] | None
+"""Places in a text that are looked at; None: all."""
 
 
 def label_of(kind: str) -> str:
@@ -340,16 +345,23 @@ class Redactor:
                 forms[first.start(), len(value)] = None
                 self._by_value.setdefault(value, instead)
 
-    def _hot(self, text: str) -> bool:
-        """Whether any known value can be in `text`: its first word is, or there are too many."""
-        if len(self._known) > FEW or any(word in text for word in self._known):
-            return True
-        if not self._phrases:
-            return False
-        folded = text.casefold()
-        return any(word in folded for word in self._phrases)
+    def _hot(self, text: str) -> Sequence[int] | None:
+        """Where words begin that a known value may begin with; None: too many are known to look for
+        each of them."""
+        if len(self._known) + len(self._phrases) > FEW:
+            return None
+        places: set[int] = set()
+        for word in self._known:
+            places.update(_starts(text, word))
+        if self._phrases:
+            folded = text.casefold()
+            if len(folded) != len(text):
+                return None
+            for word in self._phrases:
+                places.update(_starts(folded, word))
+        return sorted(places)
 
-    def _gap(self, text: str, start: int, end: int, out: list[str], *, hot: bool) -> None:
+    def _gap(self, text: str, start: int, end: int, out: list[str], *, hot: Hot) -> None:
         """What lies between two findings."""
         at = start
         for match in SHAPE.finditer(text, start, end):
@@ -363,19 +375,20 @@ class Redactor:
             at = match.end()
         self._sweep(text, at, end, out, hot=hot)
 
-    def _sweep(self, text: str, start: int, end: int, out: list[str], *, hot: bool) -> None:
+    def _sweep(self, text: str, start: int, end: int, out: list[str], *, hot: Hot) -> None:
         """The known values in a stretch that nothing was found in."""
         at = start
-        if hot:
-            for begin, stop, instead in self._occurrences(text, start, end):
-                if begin >= at:
-                    out += (text[at:begin], instead)
-                    at = stop
+        for begin, stop, instead in self._occurrences(text, start, end, hot):
+            if begin >= at:
+                out += (text[at:begin], instead)
+                at = stop
         out.append(text[at:end])
 
-    def _occurrences(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    def _occurrences(
+        self, text: str, start: int, end: int, hot: Hot
+    ) -> Iterator[tuple[int, int, str]]:
         """The longest known value at each word between `start` and `end`, by where it begins."""
-        for word in _WORD.finditer(text, start, end):
+        for word in _words(text, start, end, hot):
             best: tuple[int, int, str] | None = None
             for offset, length in self._known.get(word[0], ()):
                 begin = word.start() - offset
@@ -407,6 +420,26 @@ class Redactor:
                 value = text[word.start() : stops[count - 1]]
                 return word.start(), stops[count - 1], f"<{self._give(value, label)}>"
         return None
+
+
+def _starts(text: str, word: str) -> Iterator[int]:
+    """Where a word begins with these letters."""
+    at = text.find(word)
+    while at >= 0:
+        if at == 0 or _WORD.match(text[at - 1]) is None:
+            yield at
+        at = text.find(word, at + len(word))
+
+
+def _words(text: str, start: int, end: int, hot: Hot) -> Iterator[re.Match[str]]:
+    """The words of a stretch that begin at these places."""
+    if hot is None:
+        yield from _WORD.finditer(text, start, end)
+        return
+    for at in hot[bisect_left(hot, start) : bisect_left(hot, end)]:
+        word = _WORD.match(text, at, end)
+        if word is not None:
+            yield word
 
 
 def _is_gap(text: str, start: int, end: int) -> bool:
