@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from extproc import headers as h
 from extproc.dialects import ClientFormat, ClientRequest
 from extproc.errors import ClientError, bad_request
 from extproc.filters.admission import Asked
+from extproc.filters.large import LARGE
 from extproc.filters.rooms import Rooms
 from extproc.guard import BlockedError, GuardError, StoppedError, TooMuchError
 from extproc.guard.custom import PatternError
@@ -50,11 +52,16 @@ MOST_GROWTH: Final = 1 << 20
 so much room."""
 
 
-def watch_of(rooms: Rooms, route: Route) -> Watch | None:
+async def watch_of(rooms: Rooms, route: Route) -> Watch | None:
     """A route's guard, made when it is first needed; None: it has none. Raises PolicyError."""
     found = route.watch
-    if found is not None:
-        return found if isinstance(found, Watch) else None
+    if found is None and (route.host.guard is not None or route.policy.guard is not None):
+        # The first detector of a process reads its tables for a quarter of a second.
+        return await rooms.large.work(LARGE, partial(_made, rooms, route))
+    return found if isinstance(found, Watch) else None
+
+
+def _made(rooms: Rooms, route: Route) -> Watch | None:
     try:
         wanted = rules(route.host.guard, route.policy.guard, observe=route.policy.mode == "observe")
         made = None if wanted is None else rooms.guard.watch(wanted)
@@ -68,7 +75,7 @@ async def request(
     rooms: Rooms, asked: Asked, format_: ClientFormat, read: ClientRequest, body: bytes
 ) -> tuple[ClientRequest, bytes]:
     """A request as it may go up, and its body. Raises ClientError for what must not pass."""
-    watch = watch_of(rooms, asked.route)
+    watch = await watch_of(rooms, asked.route)
     if watch is None:
         return read, body
     if not watch.rules.reads_requests:

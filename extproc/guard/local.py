@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from extproc.guard import Detector, Finding, GuardError, Scan, Text
-from extproc.guard.default import DefaultDetector, DetectorPolicy
 from extproc.guard.named import cost, findings
 from extproc.guard.remembered import Look, Remembered, recalled
+
+if TYPE_CHECKING:
+    from extproc.guard.default import DetectorPolicy
 
 INLINE: Final = 2_000
 """Characters that are looked through in the event loop's thread: a quarter of a millisecond of
@@ -67,6 +69,9 @@ class LocalScanner:
 
     def looking(self, policy: DetectorPolicy) -> Look:
         """The default detector as one route wants it, remembering nothing. Raises PatternError."""
+        # Who has no guard need not spend 10 MB on its libraries and tables.
+        from extproc.guard.default import DefaultDetector  # noqa: PLC0415 - as said
+
         return LocalLook(DefaultDetector(policy), self.threads)
 
     def remembering(self, look: Look) -> RememberingScan:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from extproc.guard import Scanner
-from extproc.guard.endpoint import Endpoint, HttpScanner
 from extproc.guard.local import LocalScanner
 
 NAMES: Final = ("default", "presidio", "http")
@@ -27,6 +26,8 @@ def scanner(
 
         return PresidioScanner(analyzer(), timeout=timeout)
     if url is not None:
+        from extproc.guard.endpoint import Endpoint, HttpScanner  # noqa: PLC0415 - seldom needed
+
         return HttpScanner(Endpoint(url, environ.get(TOKEN) or None, timeout=timeout))
     return LocalScanner()
 
@@ -38,6 +39,8 @@ def check(name: str, url: str | None, environ: Mapping[str, str]) -> None:
     if name == "http":
         if url is None:
             raise ValueError("--guard http needs --guard-url: the endpoint that is asked")
+        from extproc.guard.endpoint import Endpoint  # noqa: PLC0415 - seldom needed
+
         Endpoint(url, environ.get(TOKEN) or None)
     elif url is not None:
         raise ValueError("--guard-url goes with --guard http")
