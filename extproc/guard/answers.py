@@ -19,6 +19,8 @@ from extproc.policy import GuardAction
 Look = Callable[[Guarded, Sequence[Text]], Awaitable[Found]]
 """Findings of some texts; raises GuardError where the route is closed."""
 
+READING: Final = 4
+"""How much longer the texts of a body take to be found than its JSON to be read, about."""
 WEIGHT: Final = 16
 """How much longer a body takes to be rewritten than to be read as JSON, about: of a body of 16 kB
 it is a millisecond."""
@@ -38,7 +40,8 @@ class Answers:
         if not guarded.reads_answers:
             return body
         try:
-            read = await self._work.work(len(body), partial(_read, guarded, body, format_))
+            size = len(body) * READING
+            read = await self._work.work(size, partial(_read, guarded, body, format_))
         except UnreadableError:
             if guarded.rules.response:
                 Reviewer(self, guarded).unread()

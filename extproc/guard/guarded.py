@@ -65,11 +65,6 @@ class Guarded:
         """What the model says is looked through, and may be changed."""
         return self.rules.response and self.rules.enforce
 
-    @property
-    def private(self) -> bool:
-        """Its answer may hold values of this user alone."""
-        return bool(self.mapping)
-
 
 def replacing(action: GuardAction) -> Action | None:
     """How an action replaces what was found; None: it does not."""

@@ -23,7 +23,7 @@ from extproc.guard import (
     TooMuchError,
     Work,
 )
-from extproc.guard.answers import WEIGHT, Answers
+from extproc.guard.answers import READING, WEIGHT, Answers
 from extproc.guard.bodies import Body, UnreadableError, read_request
 from extproc.guard.guarded import Found, Guarded, Watch, deed, replacing
 from extproc.guard.placeholders import Action, Mapping, Redactor
@@ -90,7 +90,8 @@ class Guard:
         if not rules.reads_requests:
             return
         try:
-            read = await self._work.work(len(body), partial(read_request, body, format_))
+            size = len(body) * READING
+            read = await self._work.work(size, partial(read_request, body, format_))
         except UnreadableError as error:
             raise TooMuchError(str(error)) from None
         found: Found = [[] for _ in read.texts]

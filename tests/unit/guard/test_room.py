@@ -98,7 +98,6 @@ async def test_a_name_found_once_is_replaced_everywhere() -> None:
     room = Fixture()
     guarded = await room.ask("Zara's dog", "zara, ZARA and Zara", "nothing")
     assert sent(guarded) == ["<PERSON_1>'s dog", "zara, ZARA and <PERSON_1>", "nothing"]
-    assert guarded.private
     assert "Zara" not in repr(guarded)
 
 
