@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 STUBS  := extproc/pb/.made
 
-.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-cache-index bench-cache-stream bench-pairs bench-equality bench-peers protos lock clean docs
+.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-guard-latency bench-cache-index bench-cache-stream bench-pairs bench-equality bench-peers protos lock clean docs
 
 run: $(STUBS)
 	@exec $(BIN)/tollgate run
@@ -53,7 +53,11 @@ bench-limits: $(STUBS)
 # How much the guard finds in texts whose personal data is marked (the format of presidio-research),
 # and how often it is wrong in PROMPTS, files in which there is none.
 bench-guard: $(STUBS)
-	$(BIN)/python -m tests.bench.guard $(DATA) $(foreach one,$(PROMPTS),--prompts $(one))
+	$(BIN)/python -m tests.bench.guard $(DATA) $(foreach one,$(PROMPTS),--prompts $(one)) \
+		$(if $(GUARD),--guard $(GUARD)) $(if $(GUARD_URL),--guard-url $(GUARD_URL))
+
+bench-guard-latency: $(STUBS)
+	$(BIN)/python -m tests.bench.guard_latency
 
 # The semantic cache on questions with known answers: STREAM has one {"text", "answer"} a line, PAIRS
 # one {"a", "b", "same"}, ANSWERS two models' answers and whether they were right (RouteLLM's GSM8K).

@@ -110,6 +110,26 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Nano-dollars that would not have been spent."""
 
 
+GuardDone = Literal["flag", "redact", "mask", "hash", "block"]
+"""What a guard does about a finding that it does not pass over."""
+GuardDirection = Literal["request", "response"]
+
+
+class GuardCount(msgspec.Struct, frozen=True):
+    """How often the guard found something of one type and what was done about it. Never holds what
+    was found."""
+
+    type: str
+    """`EMAIL_ADDRESS`, `CUSTOM:project`, …"""
+    action: GuardDone
+    """What was done; with `observed`, what would have been done."""
+    direction: GuardDirection
+    count: int
+    """Places; of one type at least one."""
+    observed: bool = False
+    """The guard only observed: nothing was done."""
+
+
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One finished request, served or not. Never holds a prompt, an answer or a key."""
 
@@ -179,6 +199,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """On routes that observe: what would have been done."""
     queued: float | None = None
     """Seconds it waited in the queue; None: it did not."""
+    guard: tuple[GuardCount, ...] = ()
+    """What the guard found, by type, action and direction; empty: nothing, or there is no guard."""
 
 
 class Content(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ from extproc.filters.rooms import Rooms as GatewayRooms
 from extproc.filters.settlement import NoLedger
 from extproc.filters.target import Rooms as TargetRooms
 from extproc.filters.target import TargetFilter
+from extproc.guard import GuardError
+from extproc.guarding import open_guard
 from extproc.headers import FILTER, HEALTH_GATEWAY, HEALTH_TARGET
 from extproc.identity import Identify
 from extproc.limiting import Limiting
@@ -74,6 +76,12 @@ class Settings:
     slots: int = 1
     """Workers of the service."""
     keeping: Keeping = field(default_factory=Keeping)
+    guard: str = "default"
+    """What personal data and secrets are found with: `default`, `presidio` or `http`."""
+    guard_url: str | None = None
+    """The endpoint of `http`."""
+    guard_timeout: float = 2.0
+    """What Presidio or the endpoint has for the texts of a body."""
     drain_timeout: float = 30.0
     log_level: str = "info"
 
@@ -107,6 +115,14 @@ class Worker:
         routes = Routes(catalogue.load())
         spoken = dialects.formats()
         large = Large()
+        self.guard = open_guard(
+            stores,
+            large,
+            self.telemetry.guard,
+            name=settings.guard,
+            url=settings.guard_url,
+            timeout=settings.guard_timeout,
+        )
         gateway = GatewayRooms(
             known,
             spoken,
@@ -117,6 +133,7 @@ class Worker:
             self.ledger or NoLedger(),
             self.limiting.gate,
             large,
+            self.guard,
             stores.secret.derive("fingerprint of requests"),
         )
         self._filters: dict[str, Filter] = {
@@ -235,6 +252,7 @@ class Running:
         if worker.ledger is not None:
             await worker.ledger.stop()
         await worker.limiting.stop()
+        await worker.guard.close()
         await worker.stores.close()
         await worker.notes.close()
         log.info("stopped")
@@ -252,6 +270,10 @@ async def start(settings: Settings) -> Running:
     if worker.ledger is not None:
         await worker.ledger.start()
     await worker.limiting.start()
+    try:
+        await worker.guard.ping()
+    except GuardError as error:
+        log.warning("the guard's detector does not answer", extra={"reason": str(error)})
     server = grpc.aio.server(options=OPTIONS)
     checks = health.HealthServicer()
     await _say(

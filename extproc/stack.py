@@ -31,6 +31,8 @@ from extproc.config import (
 from extproc.config.binary import find_envoy
 from extproc.config.credentials import AWS_VARIABLES
 from extproc.config.gateway import Provider
+from extproc.guard.scanning import TIMEOUT as GUARD_TIMEOUT
+from extproc.guard.scanning import TOKEN as GUARD_TOKEN
 from extproc.headers import REQUEST_ID
 from extproc.identity.secret import VARIABLE as KEY_SECRET
 from extproc.simulator import port_of
@@ -42,7 +44,7 @@ CLOSING: Final = 0.2
 while streams to the service are just closing."""
 STOP_WITHIN: Final = 10.0
 """Seconds that a process gets after SIGTERM, beyond its own drain time."""
-SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN, ALERT_TOKEN)
+SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN, ALERT_TOKEN, GUARD_TOKEN)
 PLACEHOLDER_KEY: Final = "simulated"
 """What Envoy sends to the simulator where a real provider would get the key."""
 
@@ -71,6 +73,9 @@ class Options:
     data: Path | None = None
     """Keys, ledger and spool. None: in `folder`."""
     ledger: bool = True
+    guard: str = "default"
+    guard_url: str | None = None
+    guard_timeout: float = GUARD_TIMEOUT
     drain_timeout: float = 30.0
     time_scale: float = 1.0
 
@@ -223,16 +228,20 @@ class Stack:
             *("--drain-timeout", str(options.drain_timeout)),
             *("--data", str(options.data or options.folder / "data")),
             "--ledger" if options.ledger else "--no-ledger",
+            *("--guard", options.guard, "--guard-timeout", str(options.guard_timeout)),
             *(word for tier in self.tiers for word in ("--tier", tier)),
         ]
 
     def _service_env(self, gateway: Gateway) -> dict[str, str]:
-        """Without providers' keys, which are none of its business. The address of Redis may hold a
-        password, and arguments are for everybody on the machine to see."""
+        """Without providers' keys, which are none of its business. Addresses of Redis and of a
+        detector may hold a password, and arguments are for everybody on the machine to see."""
         keys = {one.key_env for one in gateway.providers.values()}.union(AWS_VARIABLES)
         env = {name: value for name, value in self.env.items() if name not in keys}
-        redis = self.options.redis
-        return {**env, "TOLLGATE_SERVE_REDIS": redis} if redis else env
+        own = {
+            "TOLLGATE_SERVE_REDIS": self.options.redis,
+            "TOLLGATE_GUARD_URL": self.options.guard_url,
+        }
+        return {**env, **{name: value for name, value in own.items() if value}}
 
     async def _start_envoy(self, binary: Path, written: Path, gateway: Gateway) -> None:
         await self._spawn(

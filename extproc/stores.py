@@ -25,7 +25,8 @@ from extproc.admin.capabilities import Admin
 from extproc.admin.guard import token_of
 from extproc.identity import Keyring, KeySecret, load_secret
 from extproc.identity.record import FieldError
-from extproc.limits.rules import RuleError, check_own
+from extproc.limits.rules import check_own
+from extproc.rule_error import RuleError
 from extproc.state import KeyStore, LedgerStore, StateError
 
 if TYPE_CHECKING:

@@ -1,13 +1,15 @@
 """What a request used and what it cost, in every format that clients speak.
 
 The door: `read_answer` for a whole answer, `estimate_answer` for one without figures, `meter_of`
-for a streamed one, `cost` for all of them, `usd` where people read it. Formats go by their names:
+for a streamed one, `cost` for all of them, `usd` where people read it; `guard_counts` for what the
+guard found, `guard_facts` and `guard_observed` for how it is told. Formats go by their names:
 `chat`, `completions`, `embeddings`, `responses`, `messages`, `count_tokens`.
 """
 
 from extproc.accounting.answer import estimate_answer, read_answer
 from extproc.accounting.cost import cost, usd
 from extproc.accounting.formats import METERS, meter_of
+from extproc.accounting.guarded import guard_counts, guard_facts, guard_observed
 from extproc.accounting.meter import Meter
 from extproc.accounting.usage import estimated, usage_of
 from extproc.records import Cost, RequestRecord, Usage
@@ -21,6 +23,9 @@ __all__ = [
     "cost",
     "estimate_answer",
     "estimated",
+    "guard_counts",
+    "guard_facts",
+    "guard_observed",
     "meter_of",
     "read_answer",
     "usage_of",

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from extproc.accounting.cost import cost, usd
-from extproc.accounting.framing import Framing
 from extproc.accounting.usage import estimated
 from extproc.catalogue import Price
+from extproc.framing import Framing
 from extproc.records import Cost, Usage
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

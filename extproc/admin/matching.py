@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +37,14 @@ FIELDS: Final[Mapping[str, Field]] = {
 }
 """What a record can be chosen by, beside `label:NAME`: the rollups' dimensions and more."""
 
+SEVERAL: Final[Mapping[str, Callable[[RequestRecord], Collection[str]]]] = {
+    "guard_type": lambda record: {one.type for one in record.guard},
+    "guard_action": lambda record: {one.action for one in record.guard},
+    "guard_direction": lambda record: {one.direction for one in record.guard},
+    "guard_mode": lambda record: {"observe" if one.observed else "enforce" for one in record.guard},
+}
+"""The same of which a record may have several values: one of them is enough."""
+
 _decoder = msgspec.json.Decoder(RequestRecord)
 
 
@@ -54,9 +62,13 @@ class Matching:
             record = _decoder.decode(line)
         except (msgspec.DecodeError, RecursionError):
             return True
-        return all(
-            (_value(record, one.dimension) in one.values) is not one.negated for one in self.wanted
-        )
+        return all(_has(record, one) is not one.negated for one in self.wanted)
+
+
+def _has(record: RequestRecord, wanted: Condition) -> bool:
+    if (several := SEVERAL.get(wanted.dimension)) is not None:
+        return not wanted.values.isdisjoint(several(record) or (None,))
+    return _value(record, wanted.dimension) in wanted.values
 
 
 def _value(record: RequestRecord, name: str) -> str | None:
@@ -76,7 +88,11 @@ def matching(sent: Sequence[str]) -> Matching:
         raise Refused(400, str(error), param="where") from error
     for one in wanted:
         name = one.dimension
-        if name not in FIELDS and (not name.startswith(LABEL) or name == LABEL):
-            known = ", ".join([*FIELDS, f"{LABEL}NAME"])
+        if (
+            name not in FIELDS
+            and name not in SEVERAL
+            and (not name.startswith(LABEL) or name == LABEL)
+        ):
+            known = ", ".join([*FIELDS, *SEVERAL, f"{LABEL}NAME"])
             raise Refused(400, f"no {name[:80]!a} in a record; there are: {known}", param="where")
     return Matching(wanted)

@@ -98,6 +98,7 @@ COLUMNS: Final = (
     Column("ignored", "text", lambda record: ",".join(record.ignored) or None),
     Column("fingerprint", "text", _same("fingerprint")),
     Column("observed", "json", lambda record: record.observed or None),
+    Column("guard", "json", lambda record: record.guard or None),
 )
 """Durations in seconds. A figure that is not known is empty, which is not 0."""
 

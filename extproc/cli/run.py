@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from extproc.config import ConfigError
+from extproc.guard.scanning import NAMES, TIMEOUT
 from extproc.stack import Options, Stack, StackError
 
 CONFIG = Path("envoy/gateway.yaml")
@@ -34,6 +35,12 @@ TRY = """\
 @click.option("--data", type=click.Path(path_type=Path), default=None,
               help="Keys, ledger and spool; by default in the folder.")  # fmt: skip
 @click.option("--ledger/--no-ledger", default=True, show_default=True)
+@click.option("--guard", default="default", show_default=True, envvar="TOLLGATE_GUARD",
+              type=click.Choice(NAMES), help="What finds personal data and secrets.")  # fmt: skip
+@click.option("--guard-url", default=None, metavar="URL", envvar="TOLLGATE_GUARD_URL",
+              help="The endpoint of --guard http.")  # fmt: skip
+@click.option("--guard-timeout", default=TIMEOUT, show_default=True,
+              envvar="TOLLGATE_GUARD_TIMEOUT", type=click.FloatRange(0, min_open=True))  # fmt: skip
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0))
 @click.option("--time-scale", default=1.0, show_default=True, hidden=True)
 def run(config: Path, **options: object) -> None:

@@ -12,6 +12,7 @@ from extproc import addresses
 from extproc.accounting.ledger import LedgerError
 from extproc.alerts import alerts
 from extproc.cli.asking import SPAN
+from extproc.guard.scanning import NAMES, TIMEOUT, check
 from extproc.identity import SecretError
 from extproc.server import Settings
 from extproc.server import run as run_worker
@@ -51,6 +52,15 @@ ADMIN = "127.0.0.1:9902"
                    "spending runs away; the bearer token is in TOLLGATE_ALERT_TOKEN.")  # fmt: skip
 @click.option("--tier", "tiers", multiple=True, metavar="NAME",
               help="A tier that keys may have; repeat it. Without any: every name.")  # fmt: skip
+@click.option("--guard", default="default", show_default=True, envvar="TOLLGATE_GUARD",
+              type=click.Choice(NAMES),
+              help="What finds personal data and secrets. presidio: Presidio too, in this process; "
+                   "http: an endpoint too.")  # fmt: skip
+@click.option("--guard-url", default=None, metavar="URL", envvar="TOLLGATE_GUARD_URL",
+              help="The endpoint; the bearer token is in TOLLGATE_GUARD_TOKEN.")  # fmt: skip
+@click.option("--guard-timeout", default=TIMEOUT, show_default=True,
+              envvar="TOLLGATE_GUARD_TIMEOUT", type=click.FloatRange(0, min_open=True),
+              help="Seconds that Presidio or the endpoint has for a request's texts.")  # fmt: skip
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0),
               help="Seconds that live requests get after SIGTERM.")  # fmt: skip
 @click.option("--log-level", default="info", show_default=True,
@@ -70,6 +80,9 @@ def serve(
     sink_url: str | None,
     alert_url: str | None,
     tiers: tuple[str, ...],
+    guard: str,
+    guard_url: str | None,
+    guard_timeout: float,
     drain_timeout: float,
     log_level: str,
 ) -> None:
@@ -97,13 +110,18 @@ def serve(
                 slot=slot,
                 slots=workers,
                 keeping=keeping,
+                guard=guard,
+                guard_url=guard_url,
+                guard_timeout=guard_timeout,
                 drain_timeout=drain_timeout,
                 log_level=log_level,
             )
             for slot, address in enumerate(addresses.of_workers(listen, workers))
         ]
         addresses.of_workers(admin, 1)
-        alerts(alert_url, os.environ)  # wrong ones are told before anything runs
+        # Wrong ones are told before anything runs.
+        alerts(alert_url, os.environ)
+        check(guard, guard_url, os.environ)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     logs.configure(log_level)

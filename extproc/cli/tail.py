@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -14,6 +14,10 @@ from extproc.cli.shown import NANO, cell, clock, count, dumped, money, plain, se
 
 Record = Mapping[str, Any]
 _GOOD: Final = 400
+_TYPES: Final = 3
+"""Types of findings that a line names."""
+_TYPE: Final = 32
+"""Characters of each."""
 
 
 @click.command()
@@ -62,11 +66,24 @@ def told(record: Record) -> str:
     ]
     if record.get("cache", "bypass") != "bypass":
         parts.append(f"cache {plain(record['cache'])}")
+    if record.get("guard"):
+        parts.append(_found(record["guard"]))
     if record.get("aborted"):
         parts.append("aborted")
     if error is not None:
         parts.append(plain(error))
     return "  ".join([*parts, plain(record.get("id"))])
+
+
+def _found(counts: Sequence[Mapping[str, Any]]) -> str:
+    """What the guard found: `guard EMAIL_ADDRESS 2, PERSON 1`."""
+    sums: dict[str, int] = {}
+    for one in counts:
+        sums[one["type"]] = sums.get(one["type"], 0) + one["count"]
+    shown = [f"{plain(type_, _TYPE)} {count(number)}" for type_, number in sums.items()]
+    more = f", {len(shown) - _TYPES} more" if len(shown) > _TYPES else ""
+    word = "would guard" if all(one.get("observed") for one in counts) else "guard"
+    return f"{word} {', '.join(shown[:_TYPES])}{more}"
 
 
 def _who(record: Record) -> str:

@@ -54,7 +54,8 @@ where_option = click.option(
 @click.group(invoke_without_command=True)
 @click.option("--by", type=Names(),
               help="tenant, team, tier, key, feature, user, route, model, target, provider, cache, "
-                   "label:NAME, hour, day.")  # fmt: skip
+                   "label:NAME, hour, day; of what the guard found: guard_type, guard_action, "
+                   "guard_direction, guard_mode.")  # fmt: skip
 @since_option
 @until_option
 @where_option
@@ -128,16 +129,17 @@ def _columns(found: Mapping[str, Any]) -> list[str]:
 def _told(found: Mapping[str, Any], *, compare: bool, latency: bool) -> str:
     """For people: a table, its total and the time it is of."""
     by: Sequence[str] = found["by"]
-    head = [*(plain(name) for name in by), "cost", "share"]
+    findings = "findings" in found["total"]
+    head = [*(plain(name) for name in by), "findings" if findings else "cost", "share"]
     head += ["before", "change"] if compare else []
-    head += ["requests", "input", "output", "saved", "cache hits", "errors"]
+    head += ["requests"] if findings else [*_COUNTED]
     head += ["p50", "p95", "first token p50", "p95"] if latency else []
     rows = [
         [*(cell(row.get(name)) for name in by), *_figures(row, compare=compare, latency=latency)]
         for row in found["rows"]
     ]
     if by:
-        total = {**found["total"], "cost_share": None}
+        total = {**found["total"], "cost_share": None, "findings_share": None}
         name = ["total", *[""] * (len(by) - 1)]
         rows.append([*name, *_figures(total, compare=compare, latency=latency)])
     lines = [table(head, rows, len(by)), "", f"{plain(found['since'])} to {plain(found['until'])}"]
@@ -146,7 +148,13 @@ def _told(found: Mapping[str, Any], *, compare: bool, latency: bool) -> str:
     return "\n".join(lines)
 
 
+_COUNTED: Final = ("requests", "input", "output", "saved", "cache hits", "errors")
+"""Titles of figures that are not compared."""
+
+
 def _figures(row: Row, *, compare: bool, latency: bool) -> list[str]:
+    if "findings" in row:
+        return _findings(row, compare=compare)
     found = [money(row["cost_usd"]), share(row.get("cost_share"))]
     if compare:
         before = row.get("previous_cost_usd")
@@ -157,6 +165,15 @@ def _figures(row: Row, *, compare: bool, latency: bool) -> list[str]:
         names = ("duration_p50", "duration_p95", "ttft_p50", "ttft_p95")
         found += [seconds(row.get(name)) for name in names]
     return found
+
+
+def _findings(row: Row, *, compare: bool) -> list[str]:
+    """Figures of what the guard found."""
+    found = [count(row["findings"]), share(row.get("findings_share"))]
+    if compare:
+        before = row.get("previous_findings")
+        found += [count(before), change(row["findings"], before)]
+    return [*found, count(row["requests"])]
 
 
 # --- one request --------------------------------------------------------------------------
@@ -189,6 +206,7 @@ def story(found: Mapping[str, Any]) -> str:
     timeline = [(f"{one['at']:.3f} s", plain(one["what"])) for one in found.get("timeline", ())]
     parts.append(_listed("timeline", [f"{at:>10}  {what}" for at, what in timeline]))
     parts.append(_listed("observed", [_observed(one) for one in found.get("observed", ())]))
+    parts.append(_listed("guard", [_guarded(one) for one in found.get("guard", ())]))
     content = found.get("content")
     if content:
         parts += [f"{plain(name)}\n  {plain(text)}" for name, text in content.items()]
@@ -224,6 +242,12 @@ def _level(one: Mapping[str, Any]) -> str:
 def _observed(one: Mapping[str, Any]) -> str:
     detail = f": {plain(one['detail'])}" if one.get("detail") else ""
     return f"{plain(one['capability'])} {plain(one['outcome'])}{detail}, {exact(one['saved_usd'])}"
+
+
+def _guarded(one: Mapping[str, Any]) -> str:
+    would = "would " if one.get("observed") else ""
+    done = f"{would}{plain(one['action'])} in the {plain(one['direction'])}"
+    return f"{plain(one['type'])} {count(one['count'])}: {done}"
 
 
 # --- records ------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ _OURS = (
     "user_hash",
     "ttft_ms",
     "refusals",
+    "guard",
 )
 """Dynamic metadata of the service, in the namespace `tollgate`."""
 

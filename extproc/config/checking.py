@@ -7,6 +7,7 @@ from pathlib import Path
 from extproc.config import discover, source
 from extproc.config.findings import ConfigError, Finding, Severity
 from extproc.config.gateway import Gateway
+from extproc.config.guard import weak
 from extproc.config.identity import identities
 from extproc.config.loading import load_document
 from extproc.config.options import RenderOptions, Settings
@@ -78,6 +79,7 @@ def _check_gateway(document: Document) -> list[Finding]:
         *_embeddings(gateway, top),
         *_reachable(gateway, top),
         *_unused(gateway, top),
+        *_guard(gateway, top),
     ]
     settings = Settings.of(gateway, RenderOptions())
     host, _ = settings.gateway
@@ -103,6 +105,12 @@ def _prices(gateway: Gateway, top: At) -> list[Finding]:
 def _embeddings(gateway: Gateway, top: At) -> list[Finding]:
     targets = {name: target_policy(gateway, name) for name in gateway.targets}
     return list(mixed(top.get("chains"), gateway.chains, targets))
+
+
+def _guard(gateway: Gateway, top: At) -> list[Finding]:
+    return [
+        top.get(*one.path).say(one.message, one.rule, Severity.WARNING) for one in weak(gateway)
+    ]
 
 
 def _reachable(gateway: Gateway, top: At) -> list[Finding]:

@@ -14,6 +14,7 @@ import msgspec
 from extproc.policy import (
     Ceilings,
     DialectName,
+    GuardAction,
     HeaderIdentity,
     Level,
     MtlsIdentity,
@@ -158,6 +159,24 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 Identified = Literal["open", "keys"] | Identity
 
 
+class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is done about personal data and secrets; see `GuardPolicy`."""
+
+    enabled: bool | None = None
+    mode: Literal["enforce", "observe"] | None = None
+    direction: Literal["request", "response", "both"] | None = None
+    actions: dict[str, GuardAction] = {}
+    restore: bool | None = None
+    images: Literal["pass", "block"] | None = None
+    files: Literal["pass", "block"] | None = None
+    confidence: dict[str, float] = {}
+    allow: tuple[str, ...] = ()
+    patterns: dict[str, str] = {}
+    words: dict[str, tuple[str, ...]] = {}
+    keep: Seconds | None = None
+    on_failure: Literal["closed", "open"] | None = None
+
+
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which requests a route takes. All headers must have exactly these values."""
 
@@ -189,6 +208,8 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """The priority class of requests that say none. None: the queue's default."""
     ttl: Wait | None = None
     """How long requests wait in the queue at most. None: as the queue says."""
+    guard: Guard | None = None
+    """What differs from the whole gateway's. None: nothing."""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -251,4 +272,6 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     timezone: str = "UTC"
     """Whose days, weeks and months limits keep to that name no other."""
     queue: Queue = Queue()
+    guard: Guard | None = None
+    """On every route. None: no guard, but on routes that speak of one."""
     envoy: Listen = Listen()

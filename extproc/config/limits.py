@@ -9,8 +9,9 @@ from extproc.config.findings import Path
 from extproc.config.gateway import Gateway
 from extproc.config.providers import Mistake
 from extproc.limits.expression import MOST
-from extproc.limits.rules import MARGIN, RuleError, host_errors, route_errors
+from extproc.limits.rules import MARGIN, host_errors, route_errors
 from extproc.policy import Ceilings, HostPolicy, QueuePolicy, RoutePolicy
+from extproc.rule_error import RuleError
 
 _RATES: Final = ("rpm", "tpm", "itpm", "otpm", "concurrent")
 

@@ -228,6 +228,11 @@ def _noted(last: list[Node]) -> list[Node]:
     return [Noted(note, one) for note, one in zip(notes, last, strict=False)]
 
 
+_CALLERS = ("forwarded", "baggage", "referer", "origin", "from")
+"""What a client's libraries say of it, of those who use it, and of where they are. No provider asks
+for it, and nothing looks into it for personal data."""
+
+
 def _provider_strip() -> Node:
     """After the service, before the provider."""
     prefixes = ("x-tollgate-", "x-forwarded-", "x-envoy-")
@@ -242,7 +247,7 @@ def _provider_strip() -> Node:
                 "request_mutations": [
                     *mutations,
                     {"remove": "x-request-id"},
-                    {"remove": "forwarded"},
+                    *({"remove": name} for name in _CALLERS),
                 ]
             }
         },

@@ -15,6 +15,8 @@ from extproc.config import source, typed
 from extproc.config.callers import unfit
 from extproc.config.findings import ConfigError, Path, Severity, suggest
 from extproc.config.gateway import NAME, Gateway, Identified, Identity, Provider, Target
+from extproc.config.guard import empty
+from extproc.config.guard import mistakes as guard_mistakes
 from extproc.config.limits import mistakes as limit_mistakes
 from extproc.config.proofs import gateway_mistakes, tier_mistakes, tls_mistakes
 from extproc.config.providers import Mistake, completed, mistakes, target_mistakes
@@ -107,6 +109,8 @@ class _Names:
         self._routes()
         self._identity()
         self._mistakes((), limit_mistakes(self._gateway))
+        self._mistakes((), empty(self._document.data))
+        self._mistakes((), guard_mistakes(self._gateway))
         self._envoy()
 
     def _error(self, path: Path, message: str, rule: str) -> None:

@@ -15,12 +15,14 @@ from extproc.config.credentials import (
     late,
 )
 from extproc.config.gateway import Gateway, Route, Target
+from extproc.config.guard import guard_policy, plain
 from extproc.config.identity import identities, policy_of, token_headers, trusted_headers
 from extproc.config.limits import queue_policy
 from extproc.config.loading import provider_of
 from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, typed
 from extproc.config.urls import Origin
+from extproc.guard.rules import is_on
 from extproc.headers import (
     I_CREDENTIAL,
     I_READY,
@@ -67,6 +69,9 @@ _BRIEF = (QueuePolicy, Ceilings)
 OUTER_EXTRA = 4 << 10
 """Bytes by which the gateway filter may lengthen a body that has just the size allowed: the name of
 a model, the wish for usage. Envoy holds what the filter made of it against the same limit."""
+GUARD_EXTRA = 1 << 20
+"""The same where there is a guard: placeholders may be longer than what they stand for. A body of
+32 MiB then has room for some fifty thousand of them."""
 INNER_EXTRA = 8 << 20
 """Bytes by which a level takes more than the edge: a translated body may be longer, and the
 limit holds for answers too."""
@@ -93,6 +98,8 @@ def _metadata(policy: Any) -> Node:
         # In limits nothing may be left out: `strict: false` undoes what the group says.
         if written := getattr(policy, name, None):
             said[name] = written
+    if (guard := getattr(policy, "guard", None)) is not None:
+        said["guard"] = plain(guard)
     return {"filter_metadata": {NAMESPACE: said}}
 
 
@@ -158,6 +165,7 @@ def host_policy(gateway: Gateway, settings: Settings) -> HostPolicy:
         limits=gateway.limits,
         timezone=gateway.timezone,
         queue=queue_policy(gateway),
+        guard=guard_policy(gateway.guard),
         chains=gateway.chains,
         targets={
             name: msgspec.structs.replace(
@@ -218,6 +226,7 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         limits=route.limits,
         priority=route.priority,
         ttl=route.ttl,
+        guard=guard_policy(route.guard),
     )
     # A route for everybody also takes paths that do not exist: the service answers those.
     match: Node = {"prefix": "/v1/" if route.match.headers else "/"}
@@ -240,9 +249,14 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         "match": match,
         "route": _walk(gateway, chain),
         **own,
-        "request_body_buffer_limit": settings.max_body + OUTER_EXTRA,
+        "request_body_buffer_limit": settings.max_body + _extra(gateway, policy),
         "metadata": _metadata(policy),
     }
+
+
+def _extra(gateway: Gateway, policy: RoutePolicy) -> int:
+    guarded = is_on(guard_policy(gateway.guard), policy.guard)
+    return OUTER_EXTRA + (GUARD_EXTRA if guarded else 0)
 
 
 def _walk(gateway: Gateway, chain: str) -> Node:

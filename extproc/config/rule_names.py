@@ -123,6 +123,8 @@ RULES: Final[dict[str, str]] = {
     "bad-limit": "A limit says whose, of what, how much and for how long, and all of it exists.",
     "bad-queue": "The queue's classes exist, and its depths and times are in range.",
     "bad-ceiling": "A provider's ceilings are in range.",
+    "bad-guard": "A guard's types exist, and its patterns, words and numbers can be used.",
+    "weak-guard": "A guard does what it seems to do, also when its detector is away.",
     "chain-differs": "A route's own levels are those of its chain.",
     "target-differs": "Both places of a target's policy agree.",
 }

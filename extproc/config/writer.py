@@ -26,6 +26,8 @@ _PLAIN = re.compile(
 )
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 """What YAML 1.1 or 1.2 reads as something else than text."""
+_UNSEEN = re.compile(r"[^ -~]")
+"""What may be a line's end to YAML, or nothing that it takes."""
 
 
 def to_yaml(node: dict[str, Any], head: str = "") -> str:
@@ -107,7 +109,14 @@ def _scalar(value: Any) -> str:
         and ": " not in value
         and not value.endswith((":", " "))
     )
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    return value if plain else _UNSEEN.sub(_escape, json.dumps(value, ensure_ascii=False))
+
+
+def _escape(found: re.Match[str]) -> str:
+    """As YAML has it: it does not take the two halves in which JSON writes what is beyond the first
+    plane."""
+    one = found[0]
+    return one if one.isprintable() else f"\\U{ord(one):08x}"
 
 
 def _depth(node: Any) -> int:

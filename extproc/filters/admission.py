@@ -18,6 +18,7 @@ from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
 from extproc.filters.exchange import Levels
 from extproc.filters.verdict import note_of, verdict
+from extproc.guard.guarded import Guarded
 from extproc.identity import PREFIX, Attribution, attribution, check_models
 from extproc.limits import Grant
 from extproc.policy import TargetPolicy
@@ -90,6 +91,10 @@ class Asked:
     fingerprint: str | None = None
     observed: list[Observation] = field(default_factory=list)
     """What would have been done about it, on a route that observes."""
+    guarded: Guarded | None = None
+    """What the guard knows of it."""
+    rewritten: bool = False
+    """Its body is not what came any more: what came must not go up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +180,9 @@ def check_head(headers: Mapping[str, str], *, end: bool) -> None:
         raise bad_request("The request has no body; a JSON object is expected.")
 
 
-def plan(
-    asked: Asked, request: ClientRequest, body: bytes, dialects: Mapping[str, Dialect]
-) -> Planned:
-    """Fill `asked` in and plan the request's levels. Raises ClientError when none is left."""
+def said(asked: Asked, request: ClientRequest) -> None:
+    """Fill `asked` in with what the client says of its request. Raises ClientError for a model
+    that its caller may not ask for."""
     asked.model = request.model[:MOST_MODEL]
     asked.stream = request.stream
     asked.hide_usage = request.hide_usage
@@ -186,8 +190,14 @@ def plan(
     asked.attribution, asked.ignored = attribution(
         asked.headers, request.user, request.metadata, caller
     )
-    asked.tokens = estimate(*request.text, request.messages)
     check_models(caller, (request.model, *(request.models or ())))
+
+
+def plan(
+    asked: Asked, request: ClientRequest, body: bytes, dialects: Mapping[str, Dialect]
+) -> Planned:
+    """Plan the levels of a request as it may go up. Raises ClientError when none is left."""
+    asked.tokens = estimate(*request.text, request.messages)
     return plan_for(asked, request, body, dialects)
 
 
@@ -233,9 +243,12 @@ def prepare(
     ):
         first = None  # its level has to see it
     asked.price = facts.model.price
+    body = format_.forwarded(request, planned.body, first.model if first else None)
+    if body is None and asked.rewritten:
+        body = planned.body
     return Admitted(
         asked.chain,
-        format_.forwarded(request, planned.body, first.model if first else None),
+        body,
         ready=first.target if first else None,
         credential=planned.credential,
     )

@@ -7,7 +7,8 @@ from typing import Final
 
 from extproc.dialects import ClientFormat
 from extproc.errors import ClientError
-from extproc.filters.admission import Asked, Planned, fingerprint, plan
+from extproc.filters import guarded
+from extproc.filters.admission import Asked, Planned, fingerprint, plan, said
 from extproc.filters.exchange import RequestHead
 from extproc.filters.rooms import Rooms
 from extproc.records import Caller
@@ -37,12 +38,12 @@ async def who(rooms: Rooms, event: RequestHead, asked: Asked) -> Caller:
 
 
 async def let_in(rooms: Rooms, asked: Asked, format_: ClientFormat, body: bytes) -> Planned:
-    """The levels that could serve what a body asks for. Raises ClientError for a body that is
-    wrong, that asks for what its caller may not, or that no level can serve."""
-    size = len(body)
-    request = await rooms.large.work(size, partial(format_.parse, body))
+    """The levels that could serve what a body asks for, once the guard has seen it. Raises
+    ClientError for a body that is wrong, that asks for what its caller may not, that holds what
+    must not pass, or that no level can serve."""
+    request = await rooms.large.work(len(body), partial(format_.parse, body))
     try:
-        planned = plan(asked, request, body, rooms.dialects)
+        said(asked, request)
     except ClientError as error:
         if error.status == FORBIDDEN:
             rooms.telemetry.identified("none", error.code or error.type)
@@ -50,7 +51,9 @@ async def let_in(rooms: Rooms, asked: Asked, format_: ClientFormat, body: bytes)
         raise
     for what in asked.ignored:
         rooms.telemetry.not_allowed(what)
+    request, body = await guarded.request(rooms, asked, format_, request, body)
+    planned = plan(asked, request, body, rooms.dialects)
     if asked.route.policy.mode == "observe":
         made = partial(fingerprint, asked, body, rooms.secret)
-        asked.fingerprint = await rooms.large.work(size, made)
+        asked.fingerprint = await rooms.large.work(len(body), made)
     return planned

@@ -20,7 +20,7 @@ from extproc import headers as h
 from extproc.accounting import Meter, estimate_answer, meter_of, read_answer
 from extproc.catalogue import Price
 from extproc.errors import ClientError
-from extproc.filters import limited, models
+from extproc.filters import guarded, limited, models
 from extproc.filters.admission import (
     CALLER_SECRETS,
     PATHS,
@@ -92,8 +92,8 @@ class GatewayFilter:
 class GatewayExchange:
     """One request of one client."""
 
-    __slots__ = ("_asked", "_closed", "_first", "_format", "_meter", "_path", "_rooms",
-                 "_settlement", "_status", "_upstream", "alarm")  # fmt: skip
+    __slots__ = ("_asked", "_closed", "_first", "_format", "_meter", "_passage", "_path",
+                 "_rooms", "_settlement", "_status", "_upstream", "alarm")  # fmt: skip
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -105,6 +105,7 @@ class GatewayExchange:
         self._upstream = False  # the request is, or was, on its way to a level
         self._status = 0
         self._meter: Meter | None = None
+        self._passage: guarded.Passage | None = None
         self._first: float | None = None
         self._closed = False
 
@@ -120,14 +121,14 @@ class GatewayExchange:
 
     async def _step(self, event: Event) -> Actions:
         if isinstance(event, Chunk):
-            return self._on_stream(event) if self._meter else self._on_whole(event)
+            return await (self._on_stream(event) if self._meter else self._on_whole(event))
         if isinstance(event, RequestHead):
             return await self._on_request(event)
         if isinstance(event, RequestBody):
             return await self._on_body(event)
         if isinstance(event, ResponseHead):
             return await self._on_answer(event)
-        return self._on_trailers(event)
+        return await self._on_trailers(event)
 
     # --- the request ----------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ class GatewayExchange:
         planned = await let_in(rooms, asked, self._format, event.data)
         planned = await limited.ask(rooms, asked, planned)
         if self._settlement is not None:
-            self._settlement.reserve(event.data, reserved(asked, planned), asked.price)
+            self._settlement.reserve(planned.body, reserved(asked, planned), asked.price)
         grant = asked.grant
         if grant is not None and grant.wait is not None:
             return (Wait(grant.wait + limited.WAIT_MARGIN, partial(self._on_turn, planned)),)
@@ -239,6 +240,7 @@ class GatewayExchange:
         self._meter = meter_of(
             asked.format, hide_usage=asked.hide_usage, price=price, input_estimate=asked.tokens
         )
+        self._passage = guarded.Passage(self._rooms, asked)
         self._watch(asked)
         return (
             Pass(
@@ -257,35 +259,47 @@ class GatewayExchange:
 
     # --- its body -------------------------------------------------------------------------
 
-    def _on_whole(self, event: Chunk) -> Actions:
+    async def _on_whole(self, event: Chunk) -> Actions:
         asked = self._known()
         if self._settlement is None or self._settlement.settled:
             return GO
         self.alarm = None
-        self._settlement.saw(event.data)
         usage, model = read_answer(event.data, asked.format)
         if usage is None:
             _readable(event.data)
             usage = estimate_answer(event.data, asked.format, asked.tokens)
-        price = self._price(asked)
-        facts = self._settle(self._status, usage=usage, price=price, model=model)
+        known = {"usage": usage, "price": self._price(asked), "model": model}
+        try:
+            body = await guarded.answer(self._rooms, asked, event.data)
+        except ClientError as error:
+            return self._fail(error, **known)
+        self._settlement.saw(guarded.kept(asked, event.data))
+        facts = self._settle(self._status, **known)
         fields = [(h.MODEL, model_header(model))] if model else []
         if "cost_usd" in facts:
             fields.append((h.COST, str(facts["cost_usd"])))
-        return (Pass(set=fields, facts=facts),)
+        return (Pass(set=fields, body=None if body is event.data else body, facts=facts),)
 
-    def _on_stream(self, event: Chunk) -> Actions:
+    async def _on_stream(self, event: Chunk) -> Actions:
         if self._closed:
             return HOLD
-        meter, asked = self._meter, self._known()
+        meter = self._meter
         assert meter is not None  # noqa: S101 - the caller asked
+        try:
+            return await self._on_piece(meter, event)
+        except guarded.Cut as cut:
+            return (self._broken(meter, cut),)
+
+    async def _on_piece(self, meter: Meter, event: Chunk) -> Actions:
+        asked = self._known()
         data = meter.feed(event.data)
-        if self._settlement is not None:
+        if self._settlement is not None and (self._passage is None or self._passage.may_be_kept):
             self._settlement.saw(data)
         if self._first is None and meter.content:
             self._first = time.monotonic() - asked.clock
         if event.end:
-            return (self._last(meter, data + meter.end()),)
+            return (await self._last(meter, data + meter.end()),)
+        data = await self._through(data)
         self._watch(asked)
         if meter.done:
             # Before the client knows that its answer is whole: what it got is then on record,
@@ -294,22 +308,39 @@ class GatewayExchange:
             return (Emit(data, end=False, facts=settled),) if data else HOLD
         return (Emit(data, end=False),) if data else HOLD
 
-    def _on_trailers(self, event: Trailers) -> Actions:
+    async def _on_trailers(self, event: Trailers) -> Actions:
         meter = self._meter
         if meter is None or self._closed:
             return GO
         rest = b64decode(event.headers.get(h.I_REST, ""))
-        last = self._last(meter, meter.feed(rest) + meter.end())
+        try:
+            last = await self._last(meter, meter.feed(rest) + meter.end())
+        except guarded.Cut as cut:
+            last = self._broken(meter, cut)
         return (Emit(last.data, end=False, facts=last.facts), Pass(remove=[h.I_REST]))
 
-    def _last(self, meter: Meter, data: bytes) -> Emit:
+    async def _last(self, meter: Meter, data: bytes) -> Emit:
+        data = await self._through(data, end=True)
         error = None
         if meter.failed:
             error = "provider_error"
         elif not meter.done:
             error = CUT.code
-            data += self._format.error_event(CUT, meter.position)
+            data += self._error_event(meter, CUT)
         return Emit(data, end=True, facts=self._close(meter, error))
+
+    def _broken(self, meter: Meter, cut: guarded.Cut) -> Emit:
+        """The guard lets no more of a stream pass."""
+        data = cut.sent + self._error_event(meter, cut.error)
+        return Emit(data, end=True, facts=self._close(meter, cut.error.code))
+
+    async def _through(self, data: bytes, *, end: bool = False) -> bytes:
+        """What the client may have of a stream now. Raises Cut."""
+        return data if self._passage is None else await self._passage.feed(data, end=end)
+
+    def _error_event(self, meter: Meter, error: ClientError) -> bytes:
+        more = self._passage.events if self._passage is not None else 0
+        return self._format.error_event(error, meter.position + more)
 
     async def ring(self) -> Actions:
         """The provider has been silent for too long: after its first content, or, of a whole
@@ -317,14 +348,16 @@ class GatewayExchange:
         meter = self._meter
         if self._closed or self._settlement is None:
             return HOLD
-        if meter is not None and meter.done:
-            return (self._last(meter, meter.end()),)  # nothing is missing but the end
-        if self._settlement.settled:
-            return HOLD
         if meter is None:
-            return self._fail(STALLED)
-        last = meter.end()
-        data = last + self._format.error_event(STALLED, meter.position)
+            return HOLD if self._settlement.settled else self._fail(STALLED)
+        try:
+            if meter.done:
+                return (await self._last(meter, meter.end()),)  # nothing is missing but the end
+            if self._settlement.settled:
+                return HOLD
+            data = await self._through(meter.end(), end=True) + self._error_event(meter, STALLED)
+        except guarded.Cut as cut:
+            return (self._broken(meter, cut),)
         return (Emit(data, end=True, facts=self._close(meter, STALLED.code)),)
 
     def _watch(self, asked: Asked, *, whole: bool = False) -> None:
@@ -352,7 +385,7 @@ class GatewayExchange:
             aborted=aborted,
         )
 
-    def _fail(self, error: ClientError) -> Sequence[Answer]:
+    def _fail(self, error: ClientError, **known: object) -> Sequence[Answer]:
         asked = self._asked
         if asked is not None:
             error = limited.refused(asked, error)
@@ -362,7 +395,7 @@ class GatewayExchange:
             if asked.attempts:
                 fields.append((h.ATTEMPTS, str(asked.attempts)))
         code = error.code or error.type
-        facts = self._settle(error.status, error=code)
+        facts = self._settle(error.status, error=code, **known)
         return (Answer(error.status, fields, self._format.error(error), f"tg_{code}", facts),)
 
     async def gone(self) -> None:

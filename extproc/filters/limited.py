@@ -13,10 +13,11 @@ from extproc.errors import ClientError
 from extproc.filters.admission import Admitted, Asked, Planned, plan_for, prepare
 from extproc.filters.rooms import Rooms
 from extproc.limits import Asking, Candidate, Grant
-from extproc.limits.rules import Compiled, RuleError
+from extproc.limits.rules import Compiled
 from extproc.policy import PolicyError
 from extproc.records import NOBODY, Caller
 from extproc.routing import OWN, Route
+from extproc.rule_error import RuleError
 
 WAIT_MARGIN: Final = 5.0
 """Seconds that Envoy waits longer than the queue lets anybody: ours is the answer then."""
@@ -121,6 +122,7 @@ async def ready(rooms: Rooms, asked: Asked, planned: Planned, format_: ClientFor
         body = planned.body
         capped = partial(_capped, planned, format_, grant.cap)
         planned = await rooms.large.work(len(body), capped)
+        asked.rewritten = asked.rewritten or planned.body is not body
     admitted = prepare(asked, planned, format_, rooms.dialects)
     return replace(admitted, lease=rooms.limits.lease(grant), capped=grant.cap is not None)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from extproc.dialects import ClientFormat, Dialect
 from extproc.filters.large import Large
 from extproc.filters.settlement import Ledger
+from extproc.guard.room import Guard
 from extproc.identity import Identify
 from extproc.limits import Limits
 from extproc.routing import Routes
@@ -28,5 +29,6 @@ class Rooms:
     ledger: Ledger
     limits: Limits
     large: Large
+    guard: Guard
     secret: bytes = b""
     """What fingerprints of requests, and users in the access log, are keyed with."""

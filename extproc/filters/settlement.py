@@ -6,13 +6,22 @@ import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from extproc.accounting import Cost, RequestRecord, Usage, cost, usd
+from extproc.accounting import (
+    Cost,
+    RequestRecord,
+    Usage,
+    cost,
+    guard_counts,
+    guard_facts,
+    guard_observed,
+    usd,
+)
 from extproc.catalogue import Price
 from extproc.errors import ClientError
 from extproc.filters.admission import Asked
 from extproc.identity import Attribution, attribution, user_hash
 from extproc.limits import Limits
-from extproc.records import ANONYMOUS, MOST_CONTENT, MOST_MODEL, NOBODY, Caller, Content
+from extproc.records import ANONYMOUS, MOST_CONTENT, MOST_MODEL, NOBODY, Caller, Content, GuardCount
 from extproc.telemetry import Telemetry
 
 Facts = dict[str, str | int | float]
@@ -116,6 +125,7 @@ class Settlement:
         self._say_whose()
         record = self._record(ending)
         self._telemetry.record(record)
+        self._say_found(record)
         self._give_back(record)
         if (
             self._asked.caller is not None  # who was not let in takes no room
@@ -124,6 +134,13 @@ class Settlement:
         ):
             self._telemetry.unrecorded()
         return facts(record, record.cost, self._secret)
+
+    def _say_found(self, record: RequestRecord) -> None:
+        told, guarded = self._telemetry.guard, self._asked.guarded
+        for one in record.guard:
+            told.found(one.type, one.action, one.direction, one.count, observed=one.observed)
+        if guarded is not None and guarded.mapping.tally.names:
+            told.restored(len(guarded.mapping.tally.names))
 
     def _say_whose(self) -> None:
         """Of a request that was refused before its body was read: its caller and headers say."""
@@ -148,6 +165,7 @@ class Settlement:
 
     def _record(self, ending: Ending) -> RequestRecord:
         asked, caller = self._asked, self._asked.caller or NOBODY
+        found = guard_found(asked)
         policy, target = asked.route.policy, asked.target
         sent, answered, grant = asked.forwarded, asked.answered, asked.grant
         return RequestRecord(
@@ -181,9 +199,22 @@ class Settlement:
             input_estimate=asked.tokens,
             ignored=asked.ignored,
             fingerprint=asked.fingerprint,
-            observed=(*asked.observed, *(grant.observed if grant is not None else ())),
+            observed=(
+                *asked.observed,
+                *guard_observed(found),
+                *(grant.observed if grant is not None else ()),
+            ),
+            guard=found,
             queued=grant.waited if grant is not None else None,
         )
+
+
+def guard_found(asked: Asked) -> tuple[GuardCount, ...]:
+    """What the guard has found so far: types and numbers."""
+    guarded = asked.guarded
+    if guarded is None or not guarded.counts:
+        return ()
+    return guard_counts(guarded.counts, observed=not guarded.rules.enforce)
 
 
 def early_facts(asked: Asked, secret: bytes) -> Facts:
@@ -194,7 +225,7 @@ def early_facts(asked: Asked, secret: bytes) -> Facts:
     if target is not None:
         found |= {"target": target.target, "provider": target.system, "model": target.model}
     whose = _caller(asked.caller or NOBODY) | _whose(asked.attribution, secret)
-    return found | whose | _refusals(asked.refusals)
+    return found | whose | _refusals(asked.refusals) | guard_facts(guard_found(asked))
 
 
 def _caller(caller: Caller) -> Facts:
@@ -247,4 +278,5 @@ def facts(record: RequestRecord, spent: Cost | None, secret: bytes) -> Facts:
         "tenant": record.tenant,
     }
     found.update({name: fact for name, fact in optional.items() if fact is not None})
-    return found | _whose(record.attribution, secret) | _refusals(record.refusals)
+    whose = _whose(record.attribution, secret)
+    return found | whose | _refusals(record.refusals) | guard_facts(record.guard)

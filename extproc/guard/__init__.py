@@ -5,17 +5,20 @@ A detector is asked for what a text holds; what is done about it is for others t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from extproc.guard.default import DetectorPolicy
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """A place in a text that should not leave."""
 
     start: int
@@ -37,12 +40,14 @@ class Kind(Enum):
     """JSON as text that cannot be read as such (arguments of a call that broke off): values put
     into it are escaped."""
     THINKING = auto()
-    """Thinking that its provider has signed: it must come back to the letter, so nothing in it is
-    restored, and what looks like a placeholder in it is one."""
+    """Thinking that its provider has signed, and wrote itself: it must come back to the letter, so
+    nothing in it is replaced or restored."""
+    LINK = auto()
+    """A link, or credentials, that the provider uses as they are to fetch or to call something: a
+    secret in it is for the provider."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A text of a body, and where it stands."""
 
     value: str
@@ -52,6 +57,9 @@ class Text:
     """The name of the field it stands in, where that tells what it is (`password` in a tool's
     arguments)."""
     kind: Kind = Kind.TEXT
+
+    def __repr__(self) -> str:
+        return f"Text({len(self.value)} characters in {self.place})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,19 @@ class GuardError(Exception):
     no value."""
 
 
+class PartialError(GuardError):
+    """A detector is away; `found`: what the others have found, for each text."""
+
+    def __init__(self, cause: GuardError, found: list[list[Finding]]) -> None:
+        super().__init__(str(cause))
+        self.found = found
+
+
+class TooMuchError(GuardError):
+    """A client sent more than the guard looks at or keeps: nothing is away, and nobody may go on
+    unguarded because of it."""
+
+
 class BlockedError(Exception):
     """Something is there that must not pass. The text is type and place, never the value."""
 
@@ -75,6 +96,23 @@ class BlockedError(Exception):
         super().__init__(f"{type_} in {place}")
         self.type = type_
         self.place = place
+
+
+class StoppedError(Exception):
+    """A stream must not go on. `sent`: what may still go out of it."""
+
+    def __init__(self, cause: BlockedError | GuardError, sent: bytes) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.sent = sent
+
+
+class Work(Protocol):
+    """Where what takes long is done."""
+
+    async def work(self, size: int, call: Callable[[], T]) -> T:
+        """What `call` returns or raises; off the event loop if `size` bytes are many."""
+        ...
 
 
 class Detector(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from extproc.guard import Finding
+from extproc.guard.triggers import BIRTHS
 
 SURE: Final = 0.9
 NEAR: Final = 48
@@ -37,7 +38,8 @@ _WORDS: Final = (
     r"(?:\bd\.?o\.?b\b\.?|\bborn\b|\bb\.[ ](?=\d)|\bbirth[ ]?(?:date|day)\b"
     r"|\bdate[ _-]?of[ _-]?birth\b"
     r"|\bgeb(?:oren|urtsdatum|urtstag)?\b\.?|\bn[ée]+(?:\(e\))?[ ]le\b|\bdate[ ]de[ ]naissance\b"
-    r"|\bnacid[oa]\b|\bnac[ií]\b|\bfecha[ ]de[ ]nacimiento\b|\bnat[oa][ ](?:il|a)\b"
+    r"|\bnacid[oa]\b|\bnac(?:[ií]|i[óo])\b|\bnasceu\b|\bnacque\b"
+    r"|\bfecha[ ]de[ ]nacimiento\b|\bnat[oa][ ](?:il|a)\b"
     r"|\bdata[ ]di[ ]nascita\b"
     r"|\bnascid[oa]\b|\bdata[ ]de[ ]nascimento\b|\bgeboortedatum\b|\bfødt\b|\bfödd\b"
     r"|\burodzon[ya]\b"
@@ -46,57 +48,48 @@ _WORDS: Final = (
 _TELLS: Final = re.compile(_WORDS, re.IGNORECASE)
 _WHEN: Final = re.compile(rf"(?<!\d){_DATE}", re.IGNORECASE)
 _TELLS_BEHIND: Final = re.compile(
-    r"[ ]?[(,]?[ ]?(?:\(?d\.?o\.?b\b|is[ ](?:my|his|her)[ ](?:birthday|date[ ]of[ ]birth)"
+    r"[ ]?[(,]?[ ]?(?:Geburtstag\b|\(?d\.?o\.?b\b"
+    r"|is[ ](?:my|his|her)[ ](?:birthday|date[ ]of[ ]birth)"
     r"|\(?date[ ]of[ ]birth)",
     re.IGNORECASE,
 )
 _DATELIKE: Final = re.compile(r"[0-9](?:[-/.]\s?[0-9]|[0-9]{3})")
-_HINTS: Final = (
-    "birth",
-    "born",
-    "dob",
-    "d.o.b",
-    "b. ",
-    "geb",
-    "né",
-    "nee",
-    "naci",
-    "nasci",
-    "nato il",
-    "nata il",
-    "nato a",
-    "nata a",
-    "naissance",
-    "geboorte",
-    "født",
-    "född",
-    "urodz",
-    "рожд",
-    "родил",
-    "生",
-)
-"""One of these is in the words, in lower case: found without an expression."""
 _AROUND: Final = 24
+_LE: Final = 16
+"""Characters of `né(e) le`, and of such with more than one e."""
 _SKIP: Final = 8
 """Behind a hint the next one is looked for a little later: hints beside hints cost no more."""
 
 
-def births(text: str) -> list[Finding]:
-    """DATE_OF_BIRTH in `text`, by start, not overlapping: the date alone, without its words."""
+def births(text: str, said: frozenset[str]) -> list[Finding]:
+    """DATE_OF_BIRTH in `text`, by start, not overlapping: the date alone, without its words.
+
+    `said` are the triggers in the text.
+    """
+    if said.isdisjoint(BIRTHS):
+        return []
     low = text.lower()
     if len(low) != len(text):  # a letter whose lower case is two
         low = "".join(sign.lower() if len(sign.lower()) == 1 else sign for sign in text)
     spans: set[tuple[int, int]] = set()
-    for hint in _HINTS:
+    for hint in said.intersection(BIRTHS):
         at = low.find(hint)
         while at >= 0:
-            spans.update(_near(text, at))
+            if _begins(low, at, hint):
+                spans.update(_near(text, at))
             at = low.find(hint, at + len(hint) + _SKIP)
     found: list[Finding] = []
     for start, end in sorted(spans):
         if not found or start >= found[-1].end:
             found.append(Finding(start, end, "DATE_OF_BIRTH", SURE))
     return found
+
+
+def _begins(low: str, at: int, hint: str) -> bool:
+    """Whether a hint that is in many words begins what it hints at: `need`, `Caleb. No`."""
+    if hint == "b. ":
+        return low[at + len(hint) : at + len(hint) + 1].isdigit()
+    return hint not in {"né", "nee"} or " le" in low[at : at + _LE]
 
 
 def _near(text: str, at: int) -> Iterator[tuple[int, int]]:

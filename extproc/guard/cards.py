@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from stdnum import luhn
-
 CARD: Final = "CREDIT_CARD"
 
 _RANGES: Final[tuple[tuple[int, int, frozenset[int]], ...]] = (
@@ -34,9 +32,17 @@ _RANGES: Final[tuple[tuple[int, int, frozenset[int]], ...]] = (
     (5600, 5899, frozenset({12, 13, 14, 15, 16, 17, 18, 19})),  # Maestro
     (6000, 6999, frozenset({12, 13, 14, 15, 16, 17, 18, 19})),  # Maestro
 )
-_FIRST: Final = frozenset("12345689")
+_SIZES: Final = {
+    f"{head}": frozenset().union(
+        *(sizes for first, last, sizes in _RANGES if first <= head <= last)
+    )
+    for head in range(1800, 9793)
+    if any(first <= head <= last for first, last, _ in _RANGES)
+}
+"""Lengths by the first four digits."""
+_DOUBLED: Final = {str(one): sum(divmod(2 * one, 10)) for one in range(10)}
 _USUAL: Final = frozenset({15, 16})
-_SHAPES: Final = frozenset(
+SHAPES: Final = frozenset(
     {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 5), (4, 5, 6), (6, 10), (8, 8)}
 )
 SHORTEST: Final = 12
@@ -55,11 +61,14 @@ _NAMED_OTHERWISE: Final = 0.3
 
 def issued(digits: str) -> bool:
     """Whether a scheme gives out such numbers and the check digit is good."""
-    if digits[0] not in _FIRST:
-        return False
-    head, size = int(digits[:4]), len(digits)
-    known = any(first <= head <= last and size in sizes for first, last, sizes in _RANGES)
-    return known and len(set(digits)) > 1 and bool(luhn.is_valid(digits))
+    sizes = _SIZES.get(digits[:4], ())
+    return len(digits) in sizes and len(set(digits)) > 1 and checked(digits)
+
+
+def checked(digits: str) -> bool:
+    """Whether the last of ASCII digits is the check digit (ISO/IEC 7812-1, annex B)."""
+    doubled = sum(map(_DOUBLED.__getitem__, digits[-2::-2]))
+    return (sum(map(int, digits[::-2])) + doubled) % 10 == 0
 
 
 def card(digits: str, shape: Sequence[int], near: dict[str, int]) -> float:
@@ -69,7 +78,7 @@ def card(digits: str, shape: Sequence[int], near: dict[str, int]) -> float:
     if "card" in near:
         return _SURE
     spaced = len(shape) > len(digits) // 2 - 1
-    if tuple(shape) in _SHAPES or spaced:
+    if tuple(shape) in SHAPES or spaced:
         found = _SHOWN
     elif len(shape) == 1 and len(digits) in _USUAL:
         found = _SHOWN if digits[0] in "345" else _PLAIN

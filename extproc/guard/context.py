@@ -7,7 +7,8 @@ looked up when there is such a form, in a few characters around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 BEFORE: Final = 52
@@ -16,8 +17,17 @@ AFTER: Final = 20
 _BEHIND: Final = 12
 """Characters by which a word behind a number seems farther away: most labels stand in front."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
-_STOP: Final = re.compile(r"(?<=\w\w\w\w)[.!](?=\s)|(?<!:)(?<!: )\n")
-"""An end of a sentence (not of an abbreviation) or of a line that is no label."""
+_PLAIN_WORD: Final = re.compile(r"[a-z]+")
+"""The same where all is ASCII and in lower case."""
+_STOP: Final = re.compile(r"[.!\n]")
+_ABBREVIATION: Final = 4
+"""Characters of a word from which a point behind it ends a sentence."""
+_COLUMNS: Final = ",;|\t"
+"""What stands between the columns of a table."""
+_CELL: Final = 32
+_LINE: Final = 400
+_TABLE: Final = 4_000
+"""Characters of a column's head, of a line, and of a table, that are looked at."""
 _FAR: Final = 40
 """Characters by which a word in another sentence, or on another line, seems farther away."""
 
@@ -100,15 +110,7 @@ _UNSPACED: Final = {
     "secret": ("密码", "密钥", "パスワード", "비밀번호"),
     "licence": ("驾照", "驾驶证", "運転免許"),
 }
-STEMS: Final = (
-    "pass", "licen", "driv", "führer", "fahrerl", "permis", "patente", "dvla", "dmv",
-    "acc", "konto", "saving", "checking", "carnet", "ausweis", "ident", "perso",
-    "id card", "паспорт", "护照", "護照", "驾", "账", "口座", "여권", "パスポート",
-    "運転", "पासपोर्ट",
-    "dl",
-)  # fmt: skip
-"""One of these is in every text that speaks of passports, licences or accounts."""
-_WIDE: Final = "\u0e00"
+_WIDE: Final = re.compile("[\u0e00-\U0010ffff]")
 """From here on there are scripts that put no spaces between words."""
 
 
@@ -118,6 +120,50 @@ def _table(words: Mapping[str, str], apart: str | None) -> dict[str, tuple[str, 
         for one in said.split(apart):
             found[one] = (*found.get(one, ()), kind)
     return found
+
+
+def _stops(piece: str) -> Iterator[int]:
+    """The ends of sentences (no abbreviations) and of lines that are no labels."""
+    for one in _STOP.finditer(piece):
+        at = one.start()
+        if one[0] == "\n":
+            if not piece.endswith((":", ": "), 0, at):
+                yield at
+        elif at >= _ABBREVIATION and piece[at + 1 : at + 2].isspace():
+            word = piece[at - _ABBREVIATION : at]
+            if word.isalnum() or word.replace("_", "a").isalnum():
+                yield at
+
+
+def _put(found: dict[str, int], kinds: Iterable[str], distance: int) -> None:
+    for kind in kinds:
+        if kind not in found or distance < found[kind]:
+            found[kind] = distance
+
+
+class Papers:
+    """Where words stand that speak of what no form tells: passports, licences, accounts."""
+
+    def __init__(self, lower: str, stems: Iterable[str]) -> None:
+        """`stems` are those of such words that are in the text."""
+        self._found: list[tuple[int, int]] = []
+        for stem in stems:
+            at = lower.find(stem)
+            while at >= 0:
+                self._found.append((at, at + len(stem)))
+                at = lower.find(stem, at + len(stem))
+        self._found.sort()
+
+    def near(self, start: int, end: int) -> bool:
+        """Whether one of them is near a place."""
+        found = self._found
+        at = bisect_left(found, (start - BEFORE,))
+        last = end + AFTER
+        while at < len(found) and found[at][0] < last:
+            if found[at][1] <= last:
+                return True
+            at += 1
+        return False
 
 
 class Context:
@@ -132,12 +178,7 @@ class Context:
             first, _, second = pair.translate(fold).lower().rpartition(" ")
             self._two.setdefault(second, {})[first] = kinds
 
-        self._stems = tuple(stem.translate(fold).lower() for stem in STEMS)
-
-    def papers(self, lower: str, start: int = 0, end: int | None = None) -> bool:
-        """Whether a place may speak of what words alone tell: passports, licences, accounts."""
-        piece = lower[start:end]
-        return any(stem in piece for stem in self._stems)
+        self._known = frozenset({*self._one, *self._two})
 
     def around(self, lower: str, start: int, end: int) -> dict[str, int]:
         """What words around a place speak of, with the characters between; small is near.
@@ -150,34 +191,65 @@ class Context:
         self._look(lower, end, min(len(lower), end + AFTER), end, found, behind=True)
         return found
 
+    def above(self, lower: str, start: int) -> dict[str, int]:
+        """What the head of the column speaks of in which a place stands, if it is in a table.
+
+        As `around`, as if that head stood in front; the head is the first line of the paragraph.
+        """
+        lead = lower[max(0, start - _CELL) : start].rstrip(" +(\"'")
+        mark = lead[-1:]
+        if mark not in _COLUMNS or not mark:
+            return {}
+        line = lower.rfind("\n", max(0, start - _LINE), start)
+        if line < 0:
+            return {}
+        floor = max(0, line - _TABLE)
+        top = lower.rfind("\n\n", floor, line)
+        first = top + 2 if top >= 0 else floor
+        if first and top < 0:
+            return {}
+        cells = lower[first : lower.find("\n", first)].split(mark)
+        column = lower.count(mark, line, start)
+        if column >= len(cells):
+            return {}
+        head = cells[column].strip(" \"'")[:_CELL]
+        return self.around(head, len(head), len(head))
+
     def _look(
         self, lower: str, first: int, last: int, place: int, found: dict[str, int], *, behind: bool
     ) -> None:
         piece = lower[first:last]
         if behind:
             piece = piece.partition("\n")[0]
-        stops: list[int] | None = None
-        before = ""
-        for match in _WORD.finditer(piece):
-            word = match[0]
-            kinds = self._one.get(word, ())
-            pairs = self._two.get(word)
-            if pairs is not None:
-                kinds += pairs.get(before, ())
-            before = word
-            if not kinds:
-                continue
-            at = first + (match.start() if behind else match.end())
-            if stops is None:
-                stops = [first + one.start() for one in _STOP.finditer(piece)]
-            far = _FAR if any((at <= stop) != behind for stop in stops) else 0
-            distance = far + ((at - place + _BEHIND) if behind else place - at)
-            for kind in kinds:
-                found[kind] = min(distance, found.get(kind, distance))
-        if piece and max(piece) >= _WIDE:
+        plain = piece.isascii()
+        pattern = _PLAIN_WORD if plain else _WORD
+        if not plain and _WIDE.search(piece) is not None:
             self._look_unspaced(piece, found, _BEHIND if behind else 1)
+        words = pattern.findall(piece)
+        known = self._known
+        if known.isdisjoint(words):
+            return
+        stops: list[int] | None = None
+        before, end = "", 0
+        for word in words:
+            start = piece.find(word, end)
+            end = start + len(word)
+            if word in known:
+                kinds = self._one.get(word, ())
+                pairs = self._two.get(word)
+                if pairs is not None:
+                    kinds += pairs.get(before, ())
+                if kinds:
+                    if stops is None:
+                        stops = [*_stops(piece)]
+                    at = start if behind else end
+                    distance = first + at - place + _BEHIND if behind else place - first - at
+                    if stops and any([(at <= stop) != behind for stop in stops]):  # noqa: C419
+                        distance += _FAR
+                    _put(found, kinds, distance)
+            before = word
 
     def _look_unspaced(self, piece: str, found: dict[str, int], distance: int) -> None:
         for kind, words in _UNSPACED.items():
             if any(word in piece for word in words):
-                found.setdefault(kind, distance)
+                found[kind] = min(distance, found.get(kind, distance))

@@ -82,16 +82,38 @@ ORGANISATION: Final = frozenset(
 """Behind a name these make it the name of something else."""
 
 
+_TAILS: Final = frozenset(
+    cue[-1] + cue[:-1].rstrip()[-2:] if cue[-1] in ":?," else cue[-2:] for cue in (*STRONG, *WEAK)
+)
+"""How they end: what ends otherwise need not be taken apart."""
+_LAST: Final = frozenset(
+    re.findall(r"[^\W\d_]+", cue)[-1] for cue in (*STRONG, *WEAK) if cue[-1] not in ":?,"
+)
+"""Their last words."""
+_WORD: Final = max(map(len, _LAST)) + 2
+"""Characters in which one of these stands, a space in front."""
+_GLANCE: Final = 8
+_NEVER: Final = (False, False)
+
+
 def told(text: str, start: int) -> tuple[bool, bool]:
     """Whether the words in front of `start` are a strong, and whether they are a weak sign of a
     name."""
+    end = start - 1
+    if end > _WORD and text[end] == " ":
+        word = text[max(text.rfind(" ", end - _WORD, end) + 1, end - _WORD) : end]
+        if word.isalpha() and word.lower() not in _LAST:
+            return _NEVER
+    near = text[start - _GLANCE if start > _GLANCE else 0 : start].rstrip(_SKIPPED).lower()
+    if len(near) > 2 and (near[-1] not in ":?," and near[-2:] not in _TAILS):  # noqa: PLR2004
+        return _NEVER
     before = text[max(0, start - REACH) : start].rstrip(_SKIPPED).lower()
     if not before:
-        return False, False
+        return _NEVER
+    last = before[-1]
+    tail = last + before[:-1].rstrip(_SKIPPED)[-2:] if last in ":?," else before[-2:]
+    if tail not in _TAILS:
+        return _NEVER
     signs = [sign.replace("’", "'") for sign in _SIGNS.findall(before)[-4:]]
-    if not signs or not (before[-1].isalpha() or before[-1] in ":?,."):
-        return False, False
     ends = [" ".join(signs[-size:]) for size in range(1, len(signs) + 1)]
-    if before[-1] == ".":
-        return False, False
     return not STRONG.isdisjoint(ends), not WEAK.isdisjoint(ends)

@@ -17,7 +17,7 @@ from stdnum.fr import nir
 from stdnum.gb import nhs
 from stdnum.in_ import aadhaar, pan
 from stdnum.it import codicefiscale
-from stdnum.us import rtn, ssn
+from stdnum.us import rtn
 
 Near = dict[str, int]
 Rule = Callable[[str, Sequence[int], str, Near], tuple[str, float]]
@@ -58,24 +58,24 @@ def _social(  # noqa: PLR0911 - one return a case
     if len(digits) != 9:  # noqa: PLR2004
         return NONE
     parted = tuple(shape) == (3, 2, 4)
-    dashed = f"{digits[:3]}-{digits[3:5]}-{digits[5:]}"
     if not _whole(shape, (3, 2, 4), (3, 3, 3)):
         return NONE
     if _ITIN.fullmatch(digits):
         if _named(near, "itin") or _named(near, "ssn"):
             return "US_ITIN", 0.9 + _rank(near, "itin")
         return ("US_ITIN", 0.65) if parted and "-" in marks else NONE
-    if not ssn.is_valid(dashed) and digits not in _SPECIMENS:
+    if _SSN.fullmatch(digits) is None:
         return NONE
     if _told(near, "ssn", 50):
         return "US_SSN", 0.88 + _rank(near, "ssn")
     return ("US_SSN", 0.65) if parted and "." not in marks and "/" not in marks else NONE
 
 
+_SSN: Final = re.compile(r"(?!000|666|9)\d{3}(?!00)\d\d(?!0000)\d{4}")
+"""What the SSA gives out. Numbers printed in advertisements (078-05-1120) are nobody's, but people
+type them all the same: they count."""
 _ITIN: Final = re.compile(r"9\d\d(?:5\d|6[0-5]|7\d|8[0-8]|9[0-24-9])\d{4}")
 """Ranges of the middle digits as the IRS gives them out since 2013."""
-_SPECIMENS: Final = frozenset({"078051120", "219099999", "457555462"})
-"""Numbers that were printed in advertisements: nobody's, but people type them all the same."""
 
 
 def _accounts(digits: str, shape: Sequence[int], marks: str, near: Near) -> tuple[str, float]:
@@ -99,10 +99,12 @@ def _health(digits: str, shape: Sequence[int], _: str, near: Near) -> tuple[str,
 
 
 def _tax_german(digits: str, shape: Sequence[int], _: str, near: Near) -> tuple[str, float]:
-    if len(digits) != 11 or not idnr.is_valid(digits):  # noqa: PLR2004
+    if len(digits) != 11 or len(set(digits[:10])) < 8 or not idnr.is_valid(digits):  # noqa: PLR2004
         return NONE
     if _named(near, "taxde"):
         return "DE_TAX_ID", 0.97
+    if not _whole(shape, (2, 3, 3, 3)):
+        return NONE
     return "DE_TAX_ID", 0.7 if tuple(shape) == (2, 3, 3, 3) else 0.5
 
 
@@ -146,19 +148,22 @@ def _licence(near: Near) -> str:
     return "DRIVER_LICENSE" if foreign else "US_DRIVER_LICENSE"
 
 
-_BY_SIZE: Final[dict[int, tuple[Rule, ...]]] = {
-    9: (_social, _accounts, _booklets),
-    10: (_health, _accounts, _booklets),
-    11: (_tax_german, _accounts, _booklets),
-    12: (_aadhaar, _accounts, _booklets),
-    15: (_insee, _accounts),
+_BY_SIZE: Final[dict[int, Rule]] = {
+    9: _social,
+    10: _health,
+    11: _tax_german,
+    12: _aadhaar,
+    15: _insee,
 }
+_BY_WORDS: Final[tuple[Rule, ...]] = (_accounts, _booklets)
+"""What words alone tell."""
 
 
 def numeric(digits: str, shape: Sequence[int], marks: str, near: Near) -> tuple[str, float]:
     """What digits in groups of such lengths are: the type and how sure, or `NONE`."""
-    best = NONE
-    for rule in _BY_SIZE.get(len(digits), (_accounts, _booklets)):
+    first = _BY_SIZE.get(len(digits))
+    best = NONE if first is None else first(digits, shape, marks, near)
+    for rule in _BY_WORDS if near else ():
         found = rule(digits, shape, marks, near)
         if found[1] > best[1]:
             best = found

@@ -12,10 +12,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-_ODD: Final = re.compile(r"[^\t\n\r -~]++")
+from extproc.guard import Finding
+
+_PLAIN: Final = bytes([9, 10, 13, *range(0x20, 0x7F)])
+_ODD: Final = re.compile(r"[^\t\n\r -~][^\t\n\r -~]*+")
 """What a text that is folded already does not have: all but printable ASCII and ends of lines."""
 _UNSEEN: Final = frozenset({"Cf", "Cc", "Mn", "Me"})
 """Format and control characters, and marks that are drawn over the character before."""
@@ -77,22 +81,48 @@ class Folding(dict[int, str]):
 
     def fold(self, text: str) -> Normal:
         """The text as forms are looked for in it; linear in its length."""
-        if _ODD.search(text) is None:
-            return Normal(text, text.lower())
+        if text.isascii():
+            plain = text.encode("ascii")
+            if not plain.translate(None, _PLAIN):
+                return Normal(text, text.lower(), plain)
         folded = _ODD.sub(self._run, text)
+        if folded == text:
+            folded = text
         # Of one character `lower` makes two, and that one is folded.
         if len(folded) == len(text):
-            return Normal(folded, folded.lower())
+            return Normal(folded, folded.lower(), folded.encode("ascii", "replace"))
         gone = (
             at
             for run in _ODD.finditer(text)
             for at, one in enumerate(run[0], run.start())
             if not self[ord(one)]
         )
-        return Normal(folded, folded.lower(), [at - number for number, at in enumerate(gone)])
+        skips = [at - number for number, at in enumerate(gone)]
+        return Normal(folded, folded.lower(), folded.encode("ascii", "replace"), skips)
 
     def _run(self, found: re.Match[str]) -> str:
-        return found[0].translate(self)
+        some = found[0]
+        return self[ord(some)] if len(some) == 1 else some.translate(self)
+
+
+def beside_odd(text: str, reach: int) -> str:
+    """The parts of a text that folding may have changed, with so many characters on both sides."""
+    parts = []
+    first = last = 0
+    for one in _ODD.finditer(text):
+        start, end = one.span()
+        if start - reach > last:
+            parts.append(text[first:last])
+            first = start - reach
+        last = end + reach
+    parts.append(text[first:last])
+    return "\n".join(parts)
+
+
+def classes(signs: Mapping[str, str]) -> bytes:
+    """A table for `Normal.classes`: these characters are shown as their signs, others as `x`."""
+    shown = {ord(one): ord(sign) for some, sign in signs.items() for one in some}
+    return bytes(shown.get(code, ord("x")) for code in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +132,24 @@ class Normal:
     text: str
     lower: str
     """The same in lower case, character by character."""
+    plain: bytes
+    """The same in ASCII; what that has not is `?`."""
     _skips: list[int] = field(default_factory=list)
     """For each character that was left out, the place in `text` before which it stood."""
+
+    def classes(self, table: bytes) -> bytes:
+        """A sign for each character, as a table of 256 says it; all but ASCII counts as `?`.
+
+        What is looked for in classes is found by the first character, some ten times as fast as a
+        pattern finds it in the text.
+        """
+        return self.plain.translate(table)
+
+    def placed(self, found: list[Finding]) -> list[Finding]:
+        """Findings in the folded text as such of the text as given."""
+        if not self._skips:
+            return found
+        return [Finding(*self.span(one.start, one.end), one.type, one.confidence) for one in found]
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where a place of the folded text (not empty) is in the text as given."""

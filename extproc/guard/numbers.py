@@ -7,21 +7,25 @@ neighbouring groups are tried together, a bounded number of ways for each group.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import string
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from extproc.guard import Finding, phones
-from extproc.guard.cards import CARD, LONGEST, card
-from extproc.guard.context import AFTER, BEFORE, Context
+from extproc.guard.cards import CARD, LONGEST, SHAPES, card
+from extproc.guard.context import Context, Papers
 from extproc.guard.ids import numeric
-from extproc.guard.normal import Normal
+from extproc.guard.normal import Normal, classes
 from extproc.guard.phones import EXTENSION, PHONE, phone
 
-_RUN: Final = re.compile(r"(?<![0-9A-Za-z])\d(?:[ \t.\-/()_]{0,3}\d){4,47}+(?!\d)")
-"""Five to 48 digits with no more than three marks between two. What follows 48 digits in groups
-begins a run of its own; in a longer group there is nothing that a check digit could tell from
-chance, and no form that is so long."""
+_CLASSES: Final = classes(
+    {"0123456789": "0", " \t.-/()_": " ", string.ascii_letters: "a"},
+)
+_RUN: Final = re.compile(rb"0(?<![0a]0)0*+(?: {1,3}0++){0,47}+")
+"""Up to 48 groups of digits with no more than three marks between two. What follows them begins a
+run of its own."""
 _TELLING: Final = 10
 """Digits from which a number in one piece may be something with no word about it."""
 _SPACED: Final = 2
@@ -37,16 +41,24 @@ _DATE: Final = re.compile(
     r"(?:(?:19|20)\d\d([\-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
     r"|(?:0?[1-9]|[12]\d|3[01])([\-/. ])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d)(?!\d)"
 )
+_SHAPES: Final = SHAPES | {
+    (3, 2, 4),  # US_SSN
+    (3, 3, 4), (1, 3, 3, 4), (3, 3, 3), (3, 2, 2, 2), (5, 5),  # telephones
+    (2, 3, 3, 3),  # DE_TAX_ID
+    (4, 4, 4),  # IN_AADHAAR
+}  # fmt: skip
+"""Lengths of groups that say something by themselves."""
+_NIR: Final = 15
+"""Digits of a French number with its check digits, which are enough however it is written."""
 _SHORTEST: Final = 5
 """Digits of the shortest number of a licence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, gc=False):
     """Groups of digits with marks between."""
 
     text: str
-    groups: tuple[tuple[int, int], ...]
+    groups: Sequence[tuple[int, int]]
     """Where each group is in the text."""
     near: dict[str, int]
     """What the words around it speak of."""
@@ -56,30 +68,40 @@ class Run:
 
     def marks(self, first: int, last: int) -> str:
         """The characters between the groups from `first` to `last`."""
-        pairs = zip(self.groups[first:last], self.groups[first + 1 : last + 1], strict=True)
-        found = "".join(self.text[one[1] : other[0]] for one, other in pairs)
         start = self.groups[first][0]
+        if first == last:
+            return "(" if start and self.text[start - 1] == "(" else ""
+        pairs = zip(self.groups[first:last], self.groups[first + 1 : last + 1], strict=True)
+        found = "".join([self.text[one[1] : other[0]] for one, other in pairs])
         return f"({found}" if start and self.text[start - 1] == "(" else found
 
 
-def numbers(normal: Normal, context: Context) -> Iterator[Finding]:
+def numbers(normal: Normal, context: Context, papers: Papers) -> Iterator[Finding]:
     """Cards, telephone numbers and ids of digits alone."""
     text = normal.text
-    for match in _RUN.finditer(text):
+    for match in _RUN.finditer(normal.classes(_CLASSES)):
         start, end = match.span()
+        if end - start < _SHORTEST:
+            continue
         after = text[end : end + 1]
         if (after.isascii() and after.isalpha() and after not in "xX") or _fraction(text, start):
             continue
-        groups = tuple(one.span() for one in _GROUP.finditer(text, start, end))
-        size = sum(b - a for a, b in groups)
-        papers = context.papers(normal.lower, max(0, start - BEFORE), end + AFTER)
-        if size < phones.SHORTEST and not papers:
+        if text[start:end].isdigit():
+            groups = [(start, end)]
+            size = end - start
+        else:
+            groups = [one.span() for one in _GROUP.finditer(text, start, end)]
+            size = sum([b - a for a, b in groups])
+        spoken = papers.near(start, end)
+        if size < phones.SHORTEST and not spoken:
             continue
         before = text[max(0, start - 2) : start]
         plus = before.endswith(("+", "+("))
         near = context.around(normal.lower, start, end)
+        for kind, far in context.above(normal.lower, start).items():
+            near[kind] = min(far, near.get(kind, far))
         if near or plus or size >= _TELLING or len(groups) > 1:
-            yield from _segmented(Run(text, groups, near, plus, papers))
+            yield from _segmented(Run(text, groups, near, plus, spoken))
 
 
 def _fraction(text: str, start: int) -> bool:
@@ -90,7 +112,7 @@ def _fraction(text: str, start: int) -> bool:
 def _segmented(run: Run) -> Iterator[Finding]:
     at, count = 0, len(run.groups)
     if count > _MANY:
-        whole = _judged(run, 0, count - 1)
+        whole = _judged(run, 0, count - 1, [end - start for start, end in run.groups])
         if whole is not None:
             yield whole
         if whole is not None or max(end - start for start, end in run.groups) <= _SPACED:
@@ -114,28 +136,43 @@ def _best(run: Run, first: int) -> tuple[Finding | None, int]:
     best: Finding | None = None
     reach = first
     most = 6 if len(run.groups) > _MANY else _MANY
+    named = bool(run.near) or (run.plus and first == 0)
     total = 0
+    shape: list[int] = []
     for last in range(first, min(first + most, len(run.groups))):
         start, end = run.groups[last]
         total += end - start
+        shape.append(end - start)
         if total > LONGEST:
             break
-        found = _judged(run, first, last)
+        if total < _SHORTEST or not (named or _shaped(run, first, shape, total)):
+            continue
+        found = _judged(run, first, last, shape)
         if found is not None and (best is None or found.confidence >= best.confidence):
             best, reach = found, last
     return best, reach
 
 
-def _judged(run: Run, first: int, last: int) -> Finding | None:
+def _shaped(run: Run, first: int, shape: list[int], total: int) -> bool:
+    """Whether a number that no word names may be something by how it is written."""
+    return (
+        len(shape) == 1
+        or total == _NIR
+        or tuple(shape) in _SHAPES
+        or run.text[run.groups[first][0]] == "0"
+        or len(shape) > total // 2 - 1
+    )
+
+
+def _judged(run: Run, first: int, last: int, shape: list[int]) -> Finding | None:
     spans = run.groups[first : last + 1]
     start, end = spans[0][0], spans[-1][1]
-    digits = "".join([run.text[a:b] for a, b in spans])
+    digits = run.text[start:end] if first == last else "".join([run.text[a:b] for a, b in spans])
     size = len(digits)
     if size > LONGEST or size < (_SHORTEST if run.papers else phones.SHORTEST):
         return None
     if _cut_off(run, first, last) or _decimal(run, first, last):
         return None
-    shape = [b - a for a, b in spans]
     marks = run.marks(first, last)
     plus = run.plus and first == 0
     kind, sure = CARD, card(digits, shape, run.near)
@@ -145,10 +182,12 @@ def _judged(run: Run, first: int, last: int) -> Finding | None:
     called = phone(digits, shape, marks, run.near, plus=plus)
     if called > sure:
         kind, sure = PHONE, called
-    if sure < _SURE and _continued(run, first, last, marks):
-        sure -= _PART
     if sure <= 0:
         return None
+    if sure < _SURE and _continued(run, first, last, marks):
+        sure -= _PART
+        if sure <= 0:
+            return None
     if kind == PHONE:
         start, end = _dressed(run.text, start, end, plus=plus)
     return Finding(start, end, kind, min(sure, 0.99))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Final
+
+from msgspec.structs import replace
 
 from extproc.guard import Finding
 
@@ -53,12 +55,33 @@ def better(one: Finding, other: Finding) -> bool:
     return _weight(one) > _weight(other)
 
 
+_START: Final = attrgetter("start")
+
+
 def apart(found: Iterable[Finding]) -> list[Finding]:
     """Findings by start, none over another; takes n log n of them.
 
     Nothing of a form's value is left over: where it lies half over a name or an address, that one
     ends where it begins, and of two forms the one that stays takes the place of both.
     """
+    ordered = sorted(found, key=_START)
+    kept: list[Finding] = []
+    heap: list[Finding] = []
+    end = 0
+    for one in ordered:
+        if one.start >= end:
+            kept += heap if len(heap) < 2 else _settled(heap)  # noqa: PLR2004
+            heap = [one]
+            end = one.end
+        else:
+            heap.append(one)
+            end = max(end, one.end)
+    kept += heap if len(heap) < 2 else _settled(heap)  # noqa: PLR2004
+    return kept
+
+
+def _settled(found: Iterable[Finding]) -> list[Finding]:
+    """The same for findings that lie over each other."""
     waiting = [(one.start, -one.end, one.type, one.confidence) for one in found]
     heapify(waiting)
     kept: list[Finding] = []

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ LABELS: Final = frozenset(
     ORGANIZATION CUSTOM
     """.split()  # noqa: SIM905 - a list of words reads best so
 )
+PHRASES: Final = frozenset({"PERSON", "STREET_ADDRESS", "LOCATION", "ORGANIZATION", "CUSTOM"})
+"""Types whose values of several words are known again whatever their case and spaces."""
 EXACT: Final = frozenset({"API_KEY", "JWT", "PRIVATE_KEY", "PASSWORD", "SECRET", "URL_CREDENTIALS"})
 """Types whose values differ when only their case or their signs differ."""
 WORDED: Final = frozenset(
@@ -54,6 +57,13 @@ SHORTEST_KNOWN: Final = 4
 """A value of fewer characters is replaced only where it was found: `May` is a month elsewhere."""
 LONGEST_KNOWN: Final = 512
 """A longer one (a private key) too: its form gives it away every time."""
+MOST_RESTORED: Final = 16 << 20
+"""Characters of values in one answer: a value may be megabytes long, and an answer of a few words
+may name it a thousand times. Placeholders beyond stay."""
+WIDEST_GAP: Final = 4
+"""Characters between two words of it."""
+LONGEST_PHRASE: Final = 8
+"""Words of a value that is known again in other letters, `kim  BERGER`."""
 FORMS_A_WORD: Final = 64
 """How many lengths of known values are tried at one word: keeps `redact` linear."""
 FEW: Final = 64
@@ -86,6 +96,10 @@ def name_of(body: str) -> str:
     Everything but letters and digits is filling; a run of it between two of them is one `_`.
     """
     return _FILLING.sub("_", _INVISIBLE.sub("", body)).strip("_").upper()
+
+
+Hot = Sequence[int] | None
+"""Places in a text that are looked at; None: all."""
 
 
 def label_of(kind: str) -> str:
@@ -156,6 +170,15 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True):
 _ENTRIES = msgspec.msgpack.Decoder(list[_Entry])
 
 
+@dataclass(slots=True)
+class Tally:
+    """What was put back into one answer."""
+
+    names: set[str] = field(default_factory=set)
+    left: int = MOST_RESTORED
+    """Characters that may still be put back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """The placeholders given in a conversation, and the values they stand for.
@@ -165,6 +188,8 @@ class Mapping:
 
     values: Table[str, str] = field(default_factory=dict, repr=False)
     """Value by name (`PERSON_1`), in the order in which they were given."""
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False)
+    """What was put into an answer."""
 
     def __repr__(self) -> str:
         return f"Mapping({len(self.values)} values)"
@@ -197,7 +222,8 @@ class Redactor:
     """Gives placeholders, going on from a mapping. One conversation, one task at a time.
 
     `actions` says what is done with a type that is not to be redacted: `mask` or `hash` (which
-    needs `key`). Neither comes back in the answer.
+    needs `key`). Neither comes back in the answer, and no mapping knows of them: they are replaced
+    everywhere in the texts that this redactor has seen.
     """
 
     __slots__ = (
@@ -207,6 +233,7 @@ class Redactor:
         "_known",
         "_names",
         "_numbers",
+        "_phrases",
         "_same",
         "_spellings",
         "_values",
@@ -228,6 +255,7 @@ class Redactor:
         self._spellings: dict[tuple[str, int], int] = {}
         self._known: dict[str, dict[tuple[int, int], None]] = {}
         self._by_value: dict[str, str] = {}
+        self._phrases: dict[str, dict[tuple[str, ...], str]] = {}
         for name, value in (mapping or Mapping()).values.items():
             match = _NAME.fullmatch(name)
             if match is None:
@@ -249,8 +277,11 @@ class Redactor:
         away is then replaced in the first one too.
         """
         for finding in findings:
+            value = text[finding.start : finding.end]
             if self._actions.get(finding.type, "redact") == "redact":
-                self._give(text[finding.start : finding.end], label_of(finding.type))
+                self._give(value, label_of(finding.type))
+            else:
+                self._know(value, self._replaced(value, finding.type))
 
     def redact(self, text: str, findings: Sequence[Finding]) -> str:
         """`text` with every finding, every known value and every look-alike replaced.
@@ -296,19 +327,41 @@ class Redactor:
         self._same.setdefault((label, normal(value, label)), number)
         self._numbers[label] = max(number, self._numbers.get(label, 0))
         self._spellings[label, number] = max(spelling, self._spellings.get((label, number), 0))
+        self._know(value, f"<{name}>")
+        if label in PHRASES or label.startswith(CUSTOM):
+            words = tuple(_WORD.findall(value.casefold()))
+            if 1 < len(words) <= LONGEST_PHRASE:
+                forms = self._phrases.setdefault(words[0], {})
+                if len(forms) < FORMS_A_WORD:
+                    forms.setdefault(words, label)
+        return name
+
+    def _know(self, value: str, instead: str) -> None:
+        """Replace a value wherever it stands."""
         first = _WORD.search(value)
         if first is not None and SHORTEST_KNOWN <= len(value) <= LONGEST_KNOWN:
             forms = self._known.setdefault(first[0], {})
             if len(forms) < FORMS_A_WORD:
                 forms[first.start(), len(value)] = None
-                self._by_value.setdefault(value, name)
-        return name
+                self._by_value.setdefault(value, instead)
 
-    def _hot(self, text: str) -> bool:
-        """Whether any known value can be in `text`: its first word is, or there are too many."""
-        return len(self._known) > FEW or any(word in text for word in self._known)
+    def _hot(self, text: str) -> Sequence[int] | None:
+        """Where words begin that a known value may begin with; None: too many are known to look for
+        each of them."""
+        if len(self._known) + len(self._phrases) > FEW:
+            return None
+        places: set[int] = set()
+        for word in self._known:
+            places.update(_starts(text, word))
+        if self._phrases:
+            folded = text.casefold()
+            if len(folded) != len(text):
+                return None
+            for word in self._phrases:
+                places.update(_starts(folded, word))
+        return sorted(places)
 
-    def _gap(self, text: str, start: int, end: int, out: list[str], *, hot: bool) -> None:
+    def _gap(self, text: str, start: int, end: int, out: list[str], *, hot: Hot) -> None:
         """What lies between two findings."""
         at = start
         for match in SHAPE.finditer(text, start, end):
@@ -322,30 +375,76 @@ class Redactor:
             at = match.end()
         self._sweep(text, at, end, out, hot=hot)
 
-    def _sweep(self, text: str, start: int, end: int, out: list[str], *, hot: bool) -> None:
+    def _sweep(self, text: str, start: int, end: int, out: list[str], *, hot: Hot) -> None:
         """The known values in a stretch that nothing was found in."""
         at = start
-        if hot:
-            for begin, stop, name in self._occurrences(text, start, end):
-                if begin >= at:
-                    out += (text[at:begin], f"<{name}>")
-                    at = stop
+        for begin, stop, instead in self._occurrences(text, start, end, hot):
+            if begin >= at:
+                out += (text[at:begin], instead)
+                at = stop
         out.append(text[at:end])
 
-    def _occurrences(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    def _occurrences(
+        self, text: str, start: int, end: int, hot: Hot
+    ) -> Iterator[tuple[int, int, str]]:
         """The longest known value at each word between `start` and `end`, by where it begins."""
-        for word in _WORD.finditer(text, start, end):
+        for word in _words(text, start, end, hot):
             best: tuple[int, int, str] | None = None
             for offset, length in self._known.get(word[0], ()):
                 begin = word.start() - offset
                 stop = begin + length
                 if begin < start or stop > end or (best is not None and stop <= best[1]):
                     continue
-                name = self._by_value.get(text[begin:stop])
-                if name is not None and not _goes_on(text, stop):
-                    best = (begin, stop, name)
+                instead = self._by_value.get(text[begin:stop])
+                if instead is not None and not _goes_on(text, stop):
+                    best = (begin, stop, instead)
+            if best is None and self._phrases:
+                best = self._phrase(text, word, end)
             if best is not None:
                 yield best
+
+    def _phrase(self, text: str, word: re.Match[str], end: int) -> tuple[int, int, str] | None:
+        """The longest value of several words that begins here in other letters or spaces."""
+        forms = self._phrases.get(word[0].casefold())
+        if forms is None:
+            return None
+        words, stops = [word[0].casefold()], [word.end()]
+        for later in _WORD.finditer(text, word.end(), end):
+            if len(words) == LONGEST_PHRASE or not _is_gap(text, stops[-1], later.start()):
+                break
+            words.append(later[0].casefold())
+            stops.append(later.end())
+        for count in range(len(words), 1, -1):
+            label = forms.get(tuple(words[:count]))
+            if label is not None:
+                value = text[word.start() : stops[count - 1]]
+                return word.start(), stops[count - 1], f"<{self._give(value, label)}>"
+        return None
+
+
+def _starts(text: str, word: str) -> Iterator[int]:
+    """Where a word begins with these letters."""
+    at = text.find(word)
+    while at >= 0:
+        if at == 0 or _WORD.match(text[at - 1]) is None:
+            yield at
+        at = text.find(word, at + len(word))
+
+
+def _words(text: str, start: int, end: int, hot: Hot) -> Iterator[re.Match[str]]:
+    """The words of a stretch that begin at these places."""
+    if hot is None:
+        yield from _WORD.finditer(text, start, end)
+        return
+    for at in hot[bisect_left(hot, start) : bisect_left(hot, end)]:
+        word = _WORD.match(text, at, end)
+        if word is not None:
+            yield word
+
+
+def _is_gap(text: str, start: int, end: int) -> bool:
+    """Whether nothing but a little space stands between two words."""
+    return end - start <= WIDEST_GAP and text[start:end].isspace()
 
 
 def _goes_on(text: str, stop: int) -> bool:

@@ -78,10 +78,11 @@ class Restorer:
     `json=True`: the text is JSON (the arguments of a tool call), values go into its strings.
     """
 
-    __slots__ = ("_grammar", "_held", "_json", "_names", "_values")
+    __slots__ = ("_grammar", "_held", "_json", "_names", "_tally", "_values")
 
     def __init__(self, mapping: Mapping, *, json: bool = False) -> None:
         self._values = mapping.values
+        self._tally = mapping.tally
         self._names = sorted(mapping.values)
         self._json = json
         self._grammar = _JSON if json else _TEXT
@@ -130,7 +131,13 @@ class Restorer:
         return "".join(out)
 
     def _value(self, body: str) -> str | None:
-        value = self._values.get(self._name(body))
+        name = self._name(body)
+        value = self._values.get(name)
+        if value is not None:
+            if len(value) > self._tally.left:
+                return None
+            self._tally.left -= len(value)
+            self._tally.names.add(name)
         return value if value is None or not self._json else in_json(value)
 
     def _name(self, body: str) -> str:

@@ -9,15 +9,18 @@ import binascii
 import json
 import math
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from extproc.guard import Finding
 from extproc.guard.context import Context
-from extproc.guard.normal import Normal
+from extproc.guard.normal import Normal, classes
+from extproc.guard.triggers import COMMANDS, SECRETS
 
-_LONG: Final = re.compile(r"[A-Za-z0-9_\-.=/+~%:]{20,}+")
+_CLASSES: Final = classes({string.ascii_letters + string.digits + "_-.=/+~%:": "a"})
+_LONG: Final = re.compile(b"a" * 20 + b"a*+")
 """No issued key is shorter; of the words that people write hardly one is so long."""
 _PIECE: Final = 4096
 """Characters of such a word in which prefixes are looked for one by one. Keys are shorter; what is
@@ -34,6 +37,7 @@ _ISSUED: Final = re.compile(
     r"|(?P<code>gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|gl(?:pat|dt|rt|ptt|cbt|agent|soat|ft)-[A-Za-z0-9_\-]{20,}"
     r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_\-]{40,}|dckr_pat_[A-Za-z0-9_\-]{20,}|ATATT3[A-Za-z0-9_\-=]{20,}"
     r"|ATCTT3[A-Za-z0-9_\-=]{20,}|lin_api_[A-Za-z0-9]{30,}|ntn_[A-Za-z0-9]{30,}|PMAK-[A-Za-z0-9\-]{50,}|figd_[A-Za-z0-9_\-]{30,}"
+    r"|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}(?![0-9a-f])|[ps]k\.eyJ[A-Za-z0-9_\-]{20,}\.[A-Za-z0-9_\-]{20,}"
     r"|rubygems_[0-9a-f]{40,}|cio[A-Za-z0-9]{32}(?![A-Za-z0-9]))"
     r"|(?P<talk>xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9\-]{10,}|xapp-\d-[A-Za-z0-9\-]{20,}|\d{8,10}:AA[A-Za-z0-9_\-]{32,34}(?![A-Za-z0-9_])"
     r"|[MN][A-Za-z0-9_\-]{23,25}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,38}(?![A-Za-z0-9_]))"
@@ -63,17 +67,20 @@ _END: Final = re.compile(
 )
 _BODY: Final = re.compile(r"(?:[\w\-]{1,20}: [^\n]{0,80}\n|\s|\\[nr]|[A-Za-z0-9+/=]){0,8000}+")
 
+_COMMAND: Final = re.compile(
+    r"(?:(?:curl|wget|http)\b[^\n]{0,200}?[ ](?:-u|--user)[ =][\"']?[^\s:\"']{1,64}:|sshpass[ ]{1,3}-p[ ]?[\"']?"
+    r"|identified[ ]by[ ][\"'])(?P<value>[^\s\"']{4,200})",
+    re.IGNORECASE,
+)
+"""Where commands take passwords that no name stands in front of."""
 _LOGIN: Final = re.compile(r"://([^\s/:@?#\"'<>]{0,100}:[^\s/\"'<>]{1,200})(?=@[\w\[])")
-_STEMS: Final = ("pass", "pwd", "secret", "token", "key", "credential", "auth", "sig=", "kennwort",
-                 "contrase", "mot de passe", "密码")  # fmt: skip
-"""What every name of a secret holds."""
 _NAMED: Final = re.compile(
     r"(?:pass(?:word|wd|phrase|code|wort)?s?|pwd|kennwort|contraseña|contrasena|mot de passe|密码|secret|token|"
     r"authorization|auth|credentials?|sig|key(?:[_\- ]?id)?)"
     r"(?:[_\-]?(?:access|key|token|id|hash|value|base|prod|dev|test|live)|[_\-]?\d{1,3}){0,3}"
 )
 _SIGN: Final = re.compile(
-    r"(?P<sign>[\"'`]?\s{0,3}(?:=>|:=|={1,3}|[:：])\s{0,3}(?:(?:bearer|basic|token)\s)?"
+    r"(?P<sign>[\"'`]?\s{0,3}(?:=>|:=|={1,3}|[:：]|(?<! )>(?! ))\s{0,3}(?:(?:bearer|basic|token)\s)?"
     r"|(?: (?:for|to|of|on|at|für|de) [\w\- ]{1,30}?)? (?:is|was|ist|es|est|lautet)(?: now| set to)?:?\s{1,2}"
     r"|[ \t])"
     r"(?P<quote>[\"'`]?)(?P<value>[^\s\"'`<>{}|]{3,400}+)"
@@ -103,17 +110,26 @@ _LOOKED_AT: Final = 64
 """Characters that are enough to tell disorder."""
 
 
-def secrets(normal: Normal, context: Context) -> Iterator[Finding]:
-    """Every secret of a text, in no order; some may lie over others."""
+def secrets(normal: Normal, context: Context, said: frozenset[str]) -> Iterator[Finding]:
+    """Every secret of a text, in no order; some may lie over others.
+
+    `said` are the triggers in it.
+    """
     text = normal.text
     if "PRIVATE KEY" in text:
         yield from _private_keys(text)
     if "://" in text:
         yield from (Finding(*one.span(1), "URL_CREDENTIALS", 0.98) for one in _LOGIN.finditer(text))
-    for one in _LONG.finditer(text):
+    for one in _LONG.finditer(normal.classes(_CLASSES)):
         yield from _long(normal, one.start(), one.end(), context)
-    for stem in _STEMS:
-        if stem in normal.lower:
+    if not said.isdisjoint(COMMANDS):
+        yield from (
+            Finding(*one.span("value"), "PASSWORD", 0.8)
+            for one in _COMMAND.finditer(text)
+            if not _pretended(one["value"])
+        )
+    for stem in SECRETS:
+        if stem in said:
             yield from _assigned(normal, stem)
 
 
@@ -181,6 +197,18 @@ def _random(value: str) -> bool:
     return _disorder(value) > (_HEX_DISORDER if hexadecimal else _DISORDER)
 
 
+def _mixed(value: str) -> bool:
+    """Whether capitals stand in it as no name has them."""
+    value = value[:_LOOKED_AT]
+    capitals, small = sum(map(str.isupper, value)), sum(map(str.islower, value))
+    return (
+        len(value) >= 16  # noqa: PLR2004
+        and min(capitals, small) >= len(value) // 4
+        and any(map(str.isdigit, value))
+        and _disorder(value) > _DISORDER
+    )
+
+
 def _disorder(value: str) -> float:
     """Shannon's entropy in bits a character."""
     size = len(value)
@@ -228,13 +256,14 @@ def _password(  # noqa: PLR0911 - one return a way of saying it
     """How sure it is that what is said of a name is a secret; 0 for not."""
     if len(value) < 4 or len(set(value)) < 3 or _pretended(value):  # noqa: PLR2004
         return 0.0
-    low, assigned = value.lower(), "=" in sign or ":" in sign
+    low, assigned = value.lower(), not set("=:>").isdisjoint(sign)
     password = _NAMES_OF_PASSWORDS.search(name) is not None
     wordy = _WORDY.fullmatch(low) is not None and value[1:] == low[1:]
     if not password:
         if quote and assigned and not wordy and len(value) >= 8:  # noqa: PLR2004
             return 0.7
-        return 0.8 if assigned and len(value) >= 12 and _random(value) else 0.0  # noqa: PLR2004
+        odd = _random(value) or _mixed(value)
+        return 0.8 if assigned and len(value) >= 12 and odd else 0.0  # noqa: PLR2004
     if quote and assigned:
         return 0.85
     if wordy:

@@ -14,7 +14,8 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from extproc.catalogue.price import NANO
-from extproc.limits.rule import Measure, RuleError
+from extproc.limits.rule import Measure
+from extproc.rule_error import RuleError
 
 SECONDS: Final = {
     "s": 1.0,

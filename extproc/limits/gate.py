@@ -18,11 +18,12 @@ from extproc.limits.crossed import Crossings
 from extproc.limits.feedback import Feedback
 from extproc.limits.lease_header import Lease
 from extproc.limits.rule import Rule
-from extproc.limits.rules import Compiled, RuleError
+from extproc.limits.rules import Compiled
 from extproc.limits.settling import Reserved, end_of, level_id, settlements
 from extproc.limits.told import Told, label
 from extproc.policy import TargetPolicy
 from extproc.records import Cost, Observation, Usage
+from extproc.rule_error import RuleError
 from extproc.state import StateError
 from extproc.state.counters import Ask, Counter, LimitStore, Outcome, Standing, Take
 

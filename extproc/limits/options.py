@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from extproc.limits.expression import shown
-from extproc.limits.rule import NAME, NAME_FORM, OnExhausted, Path, RuleError
+from extproc.limits.rule import NAME, NAME_FORM, OnExhausted
 from extproc.limits.windows import is_zone
+from extproc.rule_error import Path, RuleError
 
 OPTIONS: Final = (
     *("burst", "rolling", "timezone", "strict", "mode", "on_exhausted", "status"),

@@ -10,18 +10,9 @@ from typing import Any, Final
 from extproc.limits import expression
 from extproc.limits.expression import REQUEST, SECONDS, Expression, shown
 from extproc.limits.options import OPTIONS, Option, option_of, unknown, why_unused
-from extproc.limits.rule import (
-    ALL,
-    DIMENSIONS,
-    MEASURES,
-    Form,
-    Measure,
-    OnExhausted,
-    Path,
-    Rule,
-    RuleError,
-)
+from extproc.limits.rule import ALL, DIMENSIONS, MEASURES, Form, Measure, OnExhausted, Rule
 from extproc.limits.runaway import runaway
+from extproc.rule_error import Path, RuleError
 
 MOST_RULES: Final = 64
 """Limits of one section; each is a counter that a request takes from."""

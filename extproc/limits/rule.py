@@ -26,34 +26,6 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """A limit's own name, and that of a priority class: they stand in headers and metrics."""
 NAME_FORM: Final = "use up to 63 letters, digits, '.', '_' and '-'"
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_., -]{1,80}")
-
-Path = tuple[str | int, ...]
-
-
-class RuleError(ValueError):
-    """A limit that cannot be. `path` is the place in what was given, `message` what is wrong."""
-
-    def __init__(self, message: str, path: Path = ()) -> None:
-        self.message = message
-        self.path = path
-        super().__init__(f"{self.place}: {message}" if path else message)
-
-    @property
-    def place(self) -> str:
-        """The path for people: `limits.user.tokens[1]`. Names that could deceive a terminal stand
-        in quotes."""
-        parts = (f"[{one}]" if isinstance(one, int) else f".{_part(one)}" for one in self.path)
-        return "".join(parts).removeprefix(".")
-
-    def below(self, path: Path) -> RuleError:
-        """The same, seen from further up."""
-        return RuleError(self.message, (*path, *self.path))
-
-
-def _part(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else repr(name[:80])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:

@@ -16,9 +16,10 @@ import msgspec
 from extproc.limits.expression import shown
 from extproc.limits.options import zone_of
 from extproc.limits.reading import Known, Place, Section, read
-from extproc.limits.rule import NAME, NAME_FORM, WHOSE, Measure, Path, Rule, RuleError
+from extproc.limits.rule import NAME, NAME_FORM, WHOSE, Measure, Rule
 from extproc.policy import HostPolicy, QueuePolicy, RoutePolicy
 from extproc.records import Caller
+from extproc.rule_error import Path, RuleError
 
 __all__ = [
     "MARGIN",

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from extproc.limits.expression import BUCKETS, SECONDS, Expression, read, shown
-from extproc.limits.rule import CALLER, NAME, NAME_FORM, Rule, RuleError
+from extproc.limits.rule import CALLER, NAME, NAME_FORM, Rule
+from extproc.rule_error import RuleError
 
 FACTOR: Final = 10.0
 """Times the usual."""

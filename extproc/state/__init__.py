@@ -2,11 +2,12 @@
 
 The doors: `Notes`, short-lived facts between the filters of one request, which may run in
 different workers; `KeyStore`, the callers' keys; `LedgerStore`, one record a request and what is
-summed up from them.
+summed up from them; `Mappings`, the sealed placeholders of sessions.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -16,6 +17,8 @@ NOTE_SECONDS: Final = 900.0
 """How long a note is kept if nobody takes it: longer than any request that still walks."""
 MOST_NOTES: Final = 64
 """Notes kept for one request; a chain has fewer levels."""
+LARGEST_MAPPING: Final = 1 << 20
+"""Bytes of a sealed mapping: some 20,000 names or e-mail addresses of one session."""
 HOUR: Final = 3600
 DAY: Final = 86_400
 
@@ -198,3 +201,50 @@ class LedgerStore(Protocol):
     async def close(self) -> None:
         """Give connections and files back."""
         ...
+
+
+class Mappings(Protocol):
+    """What placeholders stand for, sealed by whoever puts it here, one entry a session.
+
+    Every method raises StateError when the store is away. An entry whose time is over is gone for
+    every reader at once, and from memory or disk soon after.
+    """
+
+    async def get(self, name: str) -> tuple[bytes, int] | None:
+        """What is sealed under a name, and its version (1 or more)."""
+        ...
+
+    async def put(self, name: str, sealed: bytes, *, version: int, ttl: float) -> int:
+        """Keep `sealed` for `ttl` seconds (more than 0) in the place of the entry of `version`; 0:
+        where none is. Its new version, which no entry of this name had before; 0 if somebody else
+        was faster. Raises StateError for more than `LARGEST_MAPPING` bytes."""
+        ...
+
+    async def touch(self, name: str, ttl: float) -> bool:
+        """Keep an entry for `ttl` seconds from now, longer or shorter than before. False: there is
+        none."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Let go of an entry, if there is one."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StateError when the store cannot be used."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections and files back."""
+        ...
+
+
+def new_version() -> int:
+    """Random, not counted: an entry that was forgotten and made anew must not come to a version
+    that somebody has seen."""
+    return secrets.randbits(62) + 1
+
+
+def check_mapping(sealed: bytes) -> None:
+    """Raises StateError for what is larger than an entry may be."""
+    if len(sealed) > LARGEST_MAPPING:
+        raise StateError(f"an entry of {len(sealed)} bytes; {LARGEST_MAPPING} at most")

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from extproc.telemetry import names
-from extproc.telemetry.series import Bounded, Counter, Histogram
+from extproc.telemetry.series import Bounded, Counters, Histograms
 
 STALE_AFTER: Final = 60.0
 """Seconds: ceilings are by the minute, so one that nobody asked for since has all its room."""
 MOST_TARGETS: Final = 1000
 
 Figures = Callable[[], Mapping[str, Mapping[str, float]]]
-
-
-class _Counters(Protocol):
-    def __call__(self, metric: names.Metric, *values: str | None) -> Counter: ...
-
-
-class _Histograms(Protocol):
-    def __call__(self, metric: names.Metric, *values: str | None) -> Histogram: ...
 
 
 def observable(
@@ -47,8 +39,8 @@ class LimitFigures:
 
     def __init__(
         self,
-        counter: _Counters,
-        histogram: _Histograms,
+        counter: Counters,
+        histogram: Histograms,
         label: Mapping[str, Bounded],
         meter: Meter,
         clock: Callable[[], float] = time.monotonic,

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from extproc import __version__
 from extproc.records import RequestRecord, Usage
 from extproc.telemetry import names
+from extproc.telemetry.guard import GuardFigures
 from extproc.telemetry.limits import LimitFigures, observable
 from extproc.telemetry.series import Bounded, Counter, Family, Histogram
 
@@ -22,6 +23,9 @@ CAP: Final = 1000
 """Values of one label that are told apart."""
 MODEL_CAP: Final = 200
 """The same for models, of which a request brings two, in every histogram."""
+TYPE_CAP: Final = 100
+"""The same for types of what the guard finds: some forty are known, a configuration adds its own,
+and an endpoint that looks for them may call them anything."""
 _BUNDLES: Final = 4096
 """Combinations whose series are kept at hand."""
 _FIRST_ERROR: Final = 400
@@ -109,9 +113,14 @@ class Telemetry:
         model_cap: int = MODEL_CAP,
     ) -> None:
         allowed = allow or {}
+        caps = {
+            names.REQUEST_MODEL: model_cap,
+            names.RESPONSE_MODEL: model_cap,
+            names.TYPE: min(cap, TYPE_CAP),
+        }
         self._label = {
             name: Bounded(
-                model_cap if name in (names.REQUEST_MODEL, names.RESPONSE_MODEL) else cap,
+                caps.get(name, cap),
                 allowed.get(name, ()),
             )
             for metric in names.ALL
@@ -161,6 +170,8 @@ class Telemetry:
         self._meter = meter
         self.limits = LimitFigures(self._counter, self._histogram, self._label, meter)
         """What limits and the queue do."""
+        self.guard = GuardFigures(self._counter, self._histogram)
+        """What the guard finds and does."""
 
     def watch_ledger(self, figures: Callable[[], Mapping[str, float]]) -> None:
         """Show what the ledger tells of itself, by the names of `names.LEDGER`."""

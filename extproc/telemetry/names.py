@@ -59,6 +59,11 @@ LIMIT: Final = "limit"
 CLASS: Final = "class"
 SHARE: Final = "share"
 DECISION: Final = "decision"
+TYPE: Final = "type"
+ACTION: Final = "action"
+DIRECTION: Final = "direction"
+MODE: Final = "mode"
+PART: Final = "part"
 
 OTHER: Final = "_OTHER"
 """The convention's word for a value that is not told apart."""
@@ -239,6 +244,48 @@ HEADROOM: Final = Metric(
     "asked for a minute. Of several workers' the smallest.",
     (TARGET,),
 )
+GUARD_FINDINGS: Final = Metric(
+    "tollgate.guard.findings",
+    Kind.COUNTER,
+    "{finding}",
+    "Places where the guard found personal data or secrets, by type, action (flag, redact, mask, "
+    "hash, block) and direction (request, response). mode: enforce, or observe where nothing was "
+    "done.",
+    (TYPE, ACTION, DIRECTION, MODE),
+)
+GUARD_REQUESTS: Final = Metric(
+    "tollgate.guard.requests",
+    Kind.COUNTER,
+    "{request}",
+    "Requests on guarded routes: clean (nothing found), flagged (found, nothing changed), changed, "
+    "blocked, failed (refused since the guard could not work), unguarded (let through all the "
+    "same).",
+    (OUTCOME,),
+)
+GUARD_DURATION: Final = Metric(
+    "tollgate.guard.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time that the guard took before a request was sent on.",
+    (),
+    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+     5.0, 10.0),
+)  # fmt: skip
+GUARD_RESTORED: Final = Metric(
+    "tollgate.guard.restored",
+    Kind.COUNTER,
+    "{placeholder}",
+    "Placeholders in answers that were replaced by the values they stand for.",
+    (),
+)
+GUARD_FAILURES: Final = Metric(
+    "tollgate.guard.failures",
+    Kind.COUNTER,
+    "{failure}",
+    "Times that a part of the guard was away or not understood: the detector, or the store of "
+    "placeholders.",
+    (PART,),
+)
 UNRECORDED: Final = Metric(
     "tollgate.ledger.unrecorded",
     Kind.COUNTER,
@@ -386,6 +433,11 @@ ALL: Final = (
     QUEUE_WAIT,
     QUEUE_DROPPED,
     HEADROOM,
+    GUARD_FINDINGS,
+    GUARD_REQUESTS,
+    GUARD_DURATION,
+    GUARD_RESTORED,
+    GUARD_FAILURES,
     UNRECORDED,
     NOTES_LOST,
     DROPPED,

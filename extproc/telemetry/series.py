@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from math import nan
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from opentelemetry.sdk.metrics import export
 
@@ -84,6 +84,22 @@ class Histogram:
         """All series of a metric."""
         points = [one.point(start, now) for one in series]
         return export.Histogram(points, export.AggregationTemporality.CUMULATIVE)
+
+
+class Counters(Protocol):
+    """Where a metric's counters are found, by the values of its attributes."""
+
+    def __call__(self, metric: Metric, *values: str | None) -> Counter:
+        """The series; made if need be."""
+        ...
+
+
+class Histograms(Protocol):
+    """Where a metric's histograms are found, by the values of its attributes."""
+
+    def __call__(self, metric: Metric, *values: str | None) -> Histogram:
+        """The series; made if need be."""
+        ...
 
 
 S = TypeVar("S", Counter, Histogram)

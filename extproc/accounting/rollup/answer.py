@@ -9,12 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from extproc.accounting.cost import usd
+from extproc.accounting.rollup.views import FINDINGS
 from extproc.state import MEASURES
 
 REST: Final = "(rest)"
 """Stands in every grouping column of the row that sums up what `top` left out; times stay."""
 
 NOTHING: Final = (0,) * len(MEASURES)
+_REQUESTS: Final = MEASURES.index("requests")
 _COST: Final = MEASURES.index("cost")
 _MONEY: Final = {"cost": "cost_usd", "saved": "saved_usd"}
 _FIRST: Final = (
@@ -53,6 +55,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     total: AnswerRow
     rest: int = 0
     """How many groups are summed up in the rows of `REST`."""
+    findings: bool = False
+    """It is about what the guard found: sums are of the view of findings."""
 
     def document(self) -> dict[str, Any]:
         """As it is sent: money in exact decimal dollars, times in ISO 8601."""
@@ -73,16 +77,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def _shown(self, row: AnswerRow) -> dict[str, Any]:
         found: dict[str, Any] = dict(zip(self.by, row.group, strict=False))
-        found |= _measures(row.sums)
+        measures = _findings if self.findings else _measures
+        first = FINDINGS if self.findings else _COST
+        found |= measures(row.sums)
         if row.rest:
             found["rest"] = True
-        found["cost_share"] = _ratio(row.sums[_COST], self.total.sums[_COST])
+        share = "findings_share" if self.findings else "cost_share"
+        found[share] = _ratio(row.sums[first], self.total.sums[first])
         if row.latency is not None:
             found |= row.latency
         if row.previous is not None:
-            found |= _measures(row.previous, "previous_")
-            before = row.previous[_COST]
-            found["change"] = _ratio(row.sums[_COST] - before, before)
+            found |= measures(row.previous, "previous_")
+            before = row.previous[first]
+            found["change"] = _ratio(row.sums[first] - before, before)
         return found
 
 
@@ -92,6 +99,10 @@ def _measures(sums: Sums, prefix: str = "") -> dict[str, Any]:
         prefix + _MONEY.get(name, name): dollars(by_name[name]) if name in _MONEY else by_name[name]
         for name in _ORDER
     }
+
+
+def _findings(sums: Sums, prefix: str = "") -> dict[str, Any]:
+    return {f"{prefix}findings": sums[FINDINGS], f"{prefix}requests": sums[_REQUESTS]}
 
 
 def dollars(nano: int) -> msgspec.Raw:

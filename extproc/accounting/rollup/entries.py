@@ -18,18 +18,20 @@ import msgspec
 from extproc.accounting.rollup.seen import Seen
 from extproc.accounting.rollup.sketches import DURATION, TTFT, bin_of
 from extproc.accounting.rollup.views import (
+    ALL_VIEWS,
     EVERY_LABEL,
+    FINDINGS,
     FULL,
+    GUARD,
     MAIN,
     OTHER,
     USER,
-    VIEWS,
     Labels,
     Value,
     key_of,
 )
 from extproc.records import RequestRecord
-from extproc.state import DAY, Cell, Entry
+from extproc.state import DAY, MEASURES, Cell, Entry
 
 MOST_TEXT: Final = 256
 """Characters of a value; the rest is cut off. As much as attribution lets through."""
@@ -55,15 +57,17 @@ class Limits:
     main: int = 5_000
     user: int = 50_000
     full: int = 50_000
+    guard: int = 20_000
     values: int = 1_000
-    """Of each label, and of team, feature and model, which are words of clients too."""
+    """Of each label, and of team, feature and model, which are words of clients too; and of types
+    of what the guard finds, which may be an endpoint's."""
     names: int = 100
     """Labels' names."""
 
     @property
     def all(self) -> int:
         """The most that a day can have to remember, but for the labels' names."""
-        rows = sum(self.of(view, step) for view in VIEWS for step in range(len(_FOLDED) + 1))
+        rows = sum(self.of(view, step) for view in ALL_VIEWS for step in range(len(_FOLDED) + 1))
         return rows + self.values * (self.names + len(_WORDS))
 
     def of(self, view: str, step: int) -> int:
@@ -82,7 +86,7 @@ class Bounds:
     with it.
     """
 
-    __slots__ = ("_days", "_limits", "_main", "keys")
+    __slots__ = ("_days", "_limits", "_main", "guard", "keys")
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -91,6 +95,8 @@ class Bounds:
         """The keys of the views for a day and the values of the full view."""
         # Of the smallest view there are few where there are many of the full one.
         self._main = functools.lru_cache(maxsize=_MAIN_KEPT)(self._main_key)
+        self.guard = functools.lru_cache(maxsize=_KEYS_KEPT)(self._guard_key)
+        """The key of the view of findings for a day and the values of that view."""
 
     def _keys(self, day: int, *values: Any) -> tuple[tuple[str, str], ...]:
         """(view, key) for each view."""
@@ -105,6 +111,13 @@ class Bounds:
     def _main_key(self, day: int, *values: Value) -> tuple[str, str]:
         # By the day's number: the cache must not hold on to a day that is over.
         return _key_of("main", self._day(day), *values)
+
+    def _guard_key(
+        self, day: int, type_: str, action: str, direction: str, mode: str, *whose: str | None
+    ) -> str:
+        known = self._day(day)
+        values = (known.word("guard_type", type_), action, direction, mode, *known.whose(*whose))
+        return _key_of(GUARD, known, *values)[1]
 
     def _day(self, day: int) -> _Day:
         days = self._days
@@ -126,8 +139,9 @@ _FOLDED: Final = (
     frozenset({"user", "feature", "labels", "team", "model"}),
 )
 """What is given up when a view is full, and what when that is full too."""
-_WORDS: Final = ("team", "feature", "model")
-"""Words of clients, of which so many each are kept apart; users are bounded as keys."""
+_WORDS: Final = ("team", "feature", "model", "guard_type")
+"""Words of clients (types are the guard's), of which so many each are kept apart; users are bounded
+as keys."""
 _ONLY_OTHER: Final = ((EVERY_LABEL, OTHER),)
 
 
@@ -163,22 +177,41 @@ class _Day:
         """The values of the full view, each cut to its length and number."""
         return (
             tenant and tenant[:MOST_TEXT],
-            self._word("team", team),
+            self.word("team", team),
             tier and tier[:MOST_TEXT],
             key and key[:MOST_TEXT],
-            self._word("feature", feature),
+            self.word("feature", feature),
             user and user[:MOST_TEXT],
             route and route[:MOST_TEXT],
-            self._word("model", model),
+            self.word("model", model),
             target and target[:MOST_TEXT],
             provider and provider[:MOST_TEXT],
             cache and cache[:MOST_TEXT],
             self._labels(labels) if labels else labels,
         )
 
+    def whose(  # noqa: PLR0917 - the dimensions that findings are told by
+        self,
+        tenant: str | None,
+        team: str | None,
+        feature: str | None,
+        key: str | None,
+        user: str | None,
+        route: str | None,
+    ) -> tuple[Value, ...]:
+        """Values of the view of findings, each cut to its length and number."""
+        return (
+            tenant and tenant[:MOST_TEXT],
+            self.word("team", team),
+            self.word("feature", feature),
+            key and key[:MOST_TEXT],
+            user and user[:MOST_TEXT],
+            route and route[:MOST_TEXT],
+        )
+
     def admit(self, view: str, key: tuple[Value, ...]) -> tuple[Value, ...]:
         """The key, or what is left of it when the view is full."""
-        names = VIEWS[view]
+        names = ALL_VIEWS[view]
         if self._seen.room((view, 0), key, self._limits.of(view, 0)):
             return key
         for step, folded in enumerate(_FOLDED, 1):
@@ -190,7 +223,7 @@ class _Day:
                 return key
         return tuple(_other(name, OTHER) for name in names)
 
-    def _word(self, name: str, value: str | None) -> str | None:
+    def word(self, name: str, value: str | None) -> str | None:
         """One of `_WORDS`."""
         return None if value is None else self._value(name, value[:MOST_TEXT])
 
@@ -279,10 +312,30 @@ def entry_of(
         said.labels,
     )
     sums, bins = sums_of(record), bins_of(record)
+    cells = [Cell(view, key, sums, bins) for view, key in keys]
+    if record.guard:
+        cells += _findings(record, bounds)
     return Entry(
         id=record.id,
         started=record.started,
         record=_encode(record) if raw is None else raw,
-        cells=tuple([Cell(view, key, sums, bins) for view, key in keys]),
+        cells=tuple(cells),
         content=content,
     )
+
+
+def _findings(record: RequestRecord, bounds: Bounds) -> list[Cell]:
+    """What a record adds to the view of findings, a cell for each sort."""
+    day, said = int(record.started // DAY), record.attribution
+    whose = (record.tenant, said.team, said.feature, record.key, said.user, record.route)
+    found = []
+    for one in record.guard:
+        mode = "observe" if one.observed else "enforce"
+        key = bounds.guard(day, one.type, one.action, one.direction, mode, *whose)
+        found.append(Cell(GUARD, key, (*_BEFORE, one.count, *_BEHIND)))
+    return found
+
+
+_BEFORE: Final = (1, *(0,) * (FINDINGS - 1))
+"""One request, and nothing of what is not told of findings."""
+_BEHIND: Final = (0,) * (len(MEASURES) - FINDINGS - 1)

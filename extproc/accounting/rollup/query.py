@@ -32,7 +32,14 @@ from extproc.accounting.rollup.question import (
     QuestionError,
 )
 from extproc.accounting.rollup.sketches import DURATION, TTFT, merge, quantiles
-from extproc.accounting.rollup.views import EVERY_LABEL, LABEL, VIEWS, values_of, view_for
+from extproc.accounting.rollup.views import (
+    ALL_VIEWS,
+    EVERY_LABEL,
+    FINDINGS,
+    LABEL,
+    values_of,
+    view_for,
+)
 from extproc.state import DAY, HOUR, MEASURES, LedgerStore, Row
 
 T = TypeVar("T")
@@ -53,7 +60,8 @@ _PARTS: Final = 256
 _Kept = TypeVar("_Kept")
 _Test = Callable[[Sequence[Any]], bool]
 _Weight = tuple[int, ...]
-"""What comes first is dearest, has the most requests, or did so before."""
+"""What comes first is dearest (of findings: has the most), has the most requests, or did so
+before."""
 
 
 async def usage(store: LedgerStore, question: Question) -> Answer:
@@ -76,6 +84,7 @@ async def usage(store: LedgerStore, question: Question) -> Answer:
             rows=tuple(table.rows()),
             total=table.total(),
             rest=table.rest,
+            findings=question.findings,
         )
 
     many = len(groups.found) > _MANY
@@ -196,9 +205,9 @@ def _when(start: int, step: int | None) -> str:
 
 def _getter(dimension: str, view: str) -> Callable[[Sequence[Any]], str | None]:
     if dimension.startswith(LABEL):
-        at, name = VIEWS[view].index("labels"), dimension.removeprefix(LABEL)
+        at, name = ALL_VIEWS[view].index("labels"), dimension.removeprefix(LABEL)
         return lambda values: _label(values[at], name)
-    index = VIEWS[view].index(dimension)
+    index = ALL_VIEWS[view].index(dimension)
     return lambda values: values[index]
 
 
@@ -229,6 +238,7 @@ class _Table:
         self, question: Question, groups: Mapping[Group, _Sum], before: Mapping[Group, _Sum] | None
     ) -> None:
         self._question = question
+        self._first = FINDINGS if question.findings else _COST
         self._now = groups
         self._before = before
         self._sums = {group: found.whole() for group, found in groups.items()}
@@ -289,7 +299,7 @@ class _Table:
 
     def _weight(self, group: Group) -> _Weight:
         now, before = self._sums.get(group, NOTHING), self._previous.get(group, NOTHING)
-        return _weight(now, before)
+        return _weight(now, before, self._first)
 
     def _row(
         self, group: Group, members: Sequence[Group] | None, *, rest: bool = False
@@ -304,16 +314,19 @@ class _Table:
             latency=_latency(_those(self._now, members)) if latency else None,
         )
 
+    def _weighed(self, row: AnswerRow) -> _Weight:
+        return _weight(row.sums, row.previous or NOTHING, self._first)
+
     def _rank(self, row: AnswerRow) -> tuple[Any, ...]:
-        """By time, the rest last, then by money."""
+        """By time, the rest last, then by money (findings: by their number)."""
         when = "" if self._time is None else row.group[self._time] or ""
         if self._alone:
             return (row.rest, when)
-        return (when, row.rest, _weight(row.sums, row.previous or NOTHING), _text(row.group))
+        return (when, row.rest, self._weighed(row), _text(row.group))
 
 
-def _weight(now: Sums, before: Sums) -> _Weight:
-    return -now[_COST], -now[_REQUESTS], -before[_COST], -before[_REQUESTS]
+def _weight(now: Sums, before: Sums, first: int) -> _Weight:
+    return -now[first], -now[_REQUESTS], -before[first], -before[_REQUESTS]
 
 
 def _text(group: Group) -> tuple[str, ...]:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from extproc.accounting.rollup.views import DIMENSIONS, LABEL
+from extproc.accounting.rollup.views import (
+    DIMENSIONS,
+    GUARD_DIMENSIONS,
+    LABEL,
+    WITH_GUARD,
+    of_findings,
+)
 from extproc.spans import seconds_of
 from extproc.state import DAY, HOUR
 
@@ -54,7 +60,7 @@ class Question:
     until: float
     """The answer ends with the hour or day that this is in, unless it is its very beginning."""
     by: tuple[str, ...] = ()
-    """Of `DIMENSIONS`, `label:NAME` and `STEPS`. None: one row."""
+    """Of `DIMENSIONS`, `GUARD_DIMENSIONS`, `label:NAME` and `STEPS`. None: one row."""
     where: tuple[Condition, ...] = ()
     """All of them hold."""
     compare: bool = False
@@ -74,15 +80,33 @@ class Question:
             raise QuestionError(f"`top` must be between 1 and {MOST_ROWS}")
         if len(self.by) > MOST_BY or len(self.where) > MOST_WHERE:
             raise QuestionError(f"at most {MOST_BY} dimensions and {MOST_WHERE} conditions")
+        self._check_names()
+        if "hour" in self.by and "day" in self.by:
+            raise QuestionError("by `hour` or by `day`, not both")
+        if self.step and (self.until - self.since) > MOST_STEPS * self.step:
+            raise QuestionError(f"an answer has at most {MOST_STEPS} hours or days")
+
+    @property
+    def findings(self) -> bool:
+        """It is about what the guard found, and has figures of that alone."""
+        return of_findings((*self.by, *(one.dimension for one in self.where)))
+
+    def _check_names(self) -> None:
         for name in self.by:
             if name not in STEPS:
                 _check(name, times=True)
         for condition in self.where:
             _check(condition.dimension, times=False)
-        if "hour" in self.by and "day" in self.by:
-            raise QuestionError("by `hour` or by `day`, not both")
-        if self.step and (self.until - self.since) > MOST_STEPS * self.step:
-            raise QuestionError(f"an answer has at most {MOST_STEPS} hours or days")
+        if not self.findings:
+            return
+        for name in (*self.by, *(one.dimension for one in self.where)):
+            if name not in {*GUARD_DIMENSIONS, *WITH_GUARD, *STEPS}:
+                known = ", ".join((*GUARD_DIMENSIONS, *WITH_GUARD, *STEPS))
+                raise QuestionError(
+                    f"what the guard found is not summed up by {_shown(name)}, but by: {known}"
+                )
+        if self.latency:
+            raise QuestionError("what the guard found has no latency")
 
     @property
     def step(self) -> int | None:
@@ -190,9 +214,13 @@ def _dimension(text: str) -> str:
 
 
 def _check(name: str, *, times: bool) -> None:
-    if name in DIMENSIONS or (name.startswith(LABEL) and len(name) > len(LABEL)):
+    if (
+        name in DIMENSIONS
+        or name in GUARD_DIMENSIONS
+        or (name.startswith(LABEL) and len(name) > len(LABEL))
+    ):
         return
-    valid = (*DIMENSIONS, "label:NAME", *(STEPS if times else ()))
+    valid = (*DIMENSIONS, *GUARD_DIMENSIONS, "label:NAME", *(STEPS if times else ()))
     raise QuestionError(f"unknown dimension {_shown(name)}; there are: {', '.join(valid)}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from extproc.accounting.rollup.answer import dollars, iso
-from extproc.records import Cost, RequestRecord
+from extproc.records import Cost, GuardCount, RequestRecord
 
 _COSTS = tuple(name for name in Cost.__struct_fields__ if name != "total")
 
@@ -51,6 +51,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     saved_usd: msgspec.Raw
     cache: str
     observed: tuple[dict[str, Any], ...] = ()
+    guard: tuple[GuardCount, ...] = ()
+    """What the guard found: types and numbers."""
     content: msgspec.Raw | None = None
     """What was asked and answered, where the route keeps it."""
 
@@ -100,6 +102,7 @@ def story(record: RequestRecord, content: bytes | None = None) -> Story:
             }
             for one in record.observed
         ),
+        guard=record.guard,
         content=None if content is None else msgspec.Raw(content),
     )
 

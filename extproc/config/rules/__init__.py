@@ -15,6 +15,7 @@ from extproc.config.rules import (
     edge,
     embeddings,
     filters,
+    guard,
     identity,
     levels,
     limits,
@@ -34,5 +35,6 @@ ALL: Final[tuple[Rule, ...]] = (
     *clusters.RULES,
     *policies.RULES,
     *limits.RULES,
+    *guard.RULES,
     *embeddings.RULES,
 )

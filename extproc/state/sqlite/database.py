@@ -49,6 +49,9 @@ class Schema:
     replaceable: bool
     """A file that cannot be read is moved aside and a new one begun; else nothing works until
     somebody has looked at it."""
+    wiped: bool = False
+    """What is deleted is overwritten with zeros. The log beside the file may still hold it until
+    it begins anew."""
 
 
 class CorruptError(Exception):
@@ -236,6 +239,7 @@ class Database:
             connection.execute(f"PRAGMA synchronous = {self._schema.synchronous}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
             connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(f"PRAGMA secure_delete = {int(self._schema.wiped)}")
         except BaseException:
             connection.close()
             raise

@@ -13,7 +13,7 @@ import pytest
 
 from extproc.admin.capabilities import Admin
 from extproc.admin.http import application
-from extproc.records import Attribution, RequestRecord
+from extproc.records import Attribution, GuardCount, RequestRecord
 from extproc.state import LedgerStore, StateError
 from tests.unit.admin.conftest import Asked, Open
 from tests.unit.admin.serving import Stores, expose, parts, record
@@ -134,10 +134,17 @@ async def test_records_in_order(asked: Asked, kept: Stores) -> None:
         (["label:env=prod"], [0, 1]),
         (["status=200", "model=gpt-4o"], [0, 1, 2]),
         (["error_type=rate_limit"], []),
+        (["guard_type=PERSON"], [1]),
+        (["guard_type!=PERSON"], [0, 2]),
+        (["guard_type="], [0, 2]),
+        (["guard_action=block", "guard_mode=enforce"], [1]),
+        (["guard_direction=response"], []),
     ],
 )
 async def test_some_records(where: list[str], ids: list[int], asked: Asked, kept: Stores) -> None:
-    await kept.write([record(0), record(1, feature="chat"), record(2, attribution=Attribution())])
+    guard = tuple(GuardCount(type_, "block", "request", 1) for type_ in ("PERSON", "URL"))
+    first, chat = record(0), record(1, feature="chat", guard=guard)
+    await kept.write([first, chat, record(2, attribution=Attribution())])
     params = [("where", one) for one in where]
     async with asked.get("/usage/records", params=params) as response:
         found = [msgspec.json.decode(one)["id"] for one in (await response.read()).splitlines()]

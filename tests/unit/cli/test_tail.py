@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from extproc.cli.tail import told
-from extproc.records import RequestRecord
+from extproc.records import GuardCount, RequestRecord
 from tests.unit.admin.serving import Served, record
 
 
@@ -101,6 +101,20 @@ def test_the_reader_of_the_output_goes(served: Served) -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+def test_what_the_guard_found_is_marked() -> None:
+    def shown(*counts: GuardCount) -> str:
+        return told(json.loads(msgspec.json.encode(record(0, guard=counts))))
+
+    one = GuardCount("EMAIL_ADDRESS", "redact", "request", 2)
+    answered = GuardCount("EMAIL_ADDRESS", "redact", "response", 1)
+    assert "  guard EMAIL_ADDRESS 3  " in shown(one, answered)
+    seen = GuardCount("PERSON", "block", "request", 1, observed=True)
+    assert "  would guard PERSON 1  " in shown(seen)
+    many = [GuardCount(f"T{number}", "flag", "request", 1) for number in range(9)]
+    assert "  guard T0 1, T1 1, T2 1, 6 more  " in shown(*many)
+    assert "guard" not in shown()
+
+
 @pytest.mark.parametrize(
     "one",
     [
@@ -109,6 +123,7 @@ def test_the_reader_of_the_output_goes(served: Served) -> None:
             0, status=503, error_type="lost", aborted=True, cache="semantic", cost=None, usage=None
         ),
         record(1, feature="\x1b[2J\n", route="\u202e" * 300, target=None, started=1e300),
+        record(2, guard=(GuardCount("\x1b[2J\n\u202e" * 99, "flag", "request", 10**30),)),
     ],
 )
 def test_one_line_whatever_is_in_it(one: RequestRecord) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from extproc.cli.export import COLUMNS
-from extproc.records import Attribution, Cost, Observation, RequestRecord, Usage
+from extproc.records import Attribution, Cost, GuardCount, Observation, RequestRecord, Usage
 from extproc.state import StateError
 from tests.unit.admin.serving import Served, record
 from tests.unit.cli.conftest import Run, said
@@ -186,6 +186,29 @@ def test_what_the_gateway_refuses(flags: list[str], why: str, run: Run) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_what_the_guard_found(run: Run, served: Served) -> None:
+    person = GuardCount("PERSON", "redact", "request", 3)
+    card = GuardCount("CREDIT_CARD", "block", "request", 1)
+    served.write(
+        record(0, guard=(person,)), record(1, feature="chat", guard=(person, card)), record(2)
+    )
+    flags = ["usage", "--by", "guard_type,guard_action"]
+    table = run(*flags).stdout
+    assert re.search(r"^guard_type +guard_action +findings +share +requests$", table, re.MULTILINE)
+    assert re.search(r"^PERSON +redact +6 +85\.7 % +2$", table, re.MULTILINE)
+    assert re.search(r"^total +7 +- +3$", table, re.MULTILINE)
+    (row,) = said(run("usage", "--by", "feature", "--where", "guard_type=CREDIT_CARD", "--json"))
+    assert (row["feature"], row["findings"]) == ("chat", 1)
+    before = run(*flags, "--compare", "previous")
+    assert re.search(r"^CREDIT_CARD +block +1 +14\.3 % +0 +new +1$", before.stdout, re.MULTILINE)
+    head = run(*flags, "--csv").stdout.splitlines()[0]
+    assert head == "guard_type,guard_action,findings,requests,findings_share"
+    refused = run("usage", "--by", "guard_type,model")
+    assert refused.exit_code == 1
+    assert "'model', but by: guard_type" in refused.stderr
+    assert "PERSON 3: redact in the request" in run("usage", "show", "req-0").stdout
+
+
 # --- one request --------------------------------------------------------------------------
 
 
@@ -236,6 +259,7 @@ FULL = record(
     cost=Cost(total=12_345_678_901, input=12_345_678_900, output=1),
     attribution=Attribution(user="@SUM(1)", feature="a,b", labels=(("env", "prod"), ("k", "-v"))),
     observed=(Observation(capability="cache", outcome="served_from_cache"),),
+    guard=(GuardCount("PERSON", "redact", "request", 2),),
 )
 BARE = RequestRecord(id="bare", started=FULL.started + 1, duration=0.0, route="r")
 

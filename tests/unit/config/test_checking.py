@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from extproc.config import RenderOptions, Severity, check, find_envoy, load, render
 from extproc.config.gateway import (
+    Guard,
     Health,
     Identity,
     Jwt,
@@ -134,7 +135,7 @@ def test_the_documentation_lists_every_rule() -> None:
 
 KINDS = [
     *(Provider, Health, Outlier, Target, Route, Listen, Tls, Identity, Jwt),
-    *(MtlsIdentity, HeaderIdentity, Queue, Ceilings),
+    *(MtlsIdentity, HeaderIdentity, Queue, Ceilings, Guard),
 ]
 
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from extproc.config.parts import Noted
 from extproc.config.writer import to_yaml
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=30)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30)
 WORDS = st.sampled_from(
     ["yes", "No", "on", "null", "~", "", "1.0", "0x1", "10s", "1e3", "127.0.0.1", "::1", "-", "- a",
      "a: b", "a #b", "#a", "%X%", "*", "&a", "!a", "[a]", "{a}", "'a'", "a:", "@type", "2026-11-23",

@@ -9,9 +9,14 @@ from google.protobuf import text_format
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
+from extproc.filters.large import Large
+from extproc.guard.local import LocalScanner
+from extproc.guard.room import Guard
+from extproc.guard.sessions import Sessions
 from extproc.limits.gate import Gate
 from extproc.pb.metadata_pb2 import Metadata
 from extproc.state.embedded.limits import MemoryLimits
+from extproc.state.memory import MemoryMappings
 from extproc.telemetry import Telemetry
 
 DIALECTS = {
@@ -31,6 +36,14 @@ SYSTEMS = {
 def gate(told: Telemetry | None = None) -> Gate:
     """Limits that are counted in memory."""
     return Gate(MemoryLimits(), (told or Telemetry()).limits)
+
+
+def guard(told: Telemetry | None = None) -> Guard:
+    """The default detector, and sessions in memory."""
+    told = told or Telemetry()
+    key = b"key of the tests"
+    large = Large()
+    return Guard(LocalScanner(), Sessions(MemoryMappings(), key, large), key, large, told.guard)
 
 
 def metadata(policy: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from extproc.routing import Routes
 from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
 from tests.unit.filters.envoy import Envoy
-from tests.unit.filters.samples import STREAMS, chat, gate, openai_chunk, outer
+from tests.unit.filters.samples import STREAMS, chat, gate, guard, openai_chunk, outer
 
 POST = {
     ":method": "POST",
@@ -98,6 +98,7 @@ class Gateway:
             self.ledger,
             gate(self.records),
             Large(),
+            guard(self.records),
             b"secret",
         )
         self.filter = GatewayFilter(rooms)

@@ -93,6 +93,13 @@ async def test_a_strict_limit_bounds_what_goes_up(gateway: Gateway) -> None:
         assert json.loads(asked.body)["max_tokens"] == 7
 
 
+async def test_the_bound_goes_up_where_a_level_translates_too(gateway: Gateway) -> None:
+    limits = {"user": {"output_tokens": {"limit": "5000/h", "strict": True}}}
+    envoy = await ask(gateway, chat(model="t-gemini"), limits)
+    assert envoy.answer is None
+    assert json.loads(envoy.body)["max_tokens"] <= 5000
+
+
 async def test_a_client_that_leaves_gives_back_what_it_did_not_use(gateway: Gateway) -> None:
     limits = {"user": {"concurrent": 1}}
     _, handler = await gateway.ask(chat(), ALICE, limits=limits)

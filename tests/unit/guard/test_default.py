@@ -1,13 +1,16 @@
 # ruff: noqa: E501, RUF001 - look-alikes are what this is about
+import random
 import time
 from collections import Counter
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.guard import Finding
 from extproc.guard.default import DefaultDetector, DetectorPolicy
+from extproc.guard.plans import abroad
 from tests.unit.guard import marked
 from tests.unit.guard.marked import PLAIN, texts
 
@@ -156,3 +159,80 @@ def test_the_least_confidence_may_differ_by_type() -> None:
 
 def test_a_value_is_not_what_a_finding_shows() -> None:
     assert "4111" not in repr(Finding(0, 4, "CREDIT_CARD", 1.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "born 1988-08-13. Meine IBAN ist DE89370400440532013000.",
+            ("IBAN_CODE", "DE89370400440532013000"),
+        ),
+        (
+            "DE89 3704 0044 0532 0130 00 GB82 WEST 1234 5698 7654 32",
+            ("IBAN_CODE", "GB82 WEST 1234 5698 7654 32"),
+        ),
+        ("phone=+44 20 7946 0958&email=kim@firm.example", ("EMAIL_ADDRESS", "kim@firm.example")),
+        ("phone=+44 20 7946 0958&email=kim@firm.example", ("PHONE_NUMBER", "+44 20 7946 0958")),
+        ("name,phone,city\nKim Lee,442-3366,Bern", ("PHONE_NUMBER", "442-3366")),
+        ("| Id | Mobile |\n|---|---|\n| 77 | 904 33 124 |", ("PHONE_NUMBER", "904 33 124")),
+        ("id;account number\n1;8837465522", ("US_BANK_NUMBER", "8837465522")),
+        ("reach us: +358401234567", ("PHONE_NUMBER", "+358401234567")),
+        ("<password>" + "Tr0ub4dor" + "&3</password>", ("PASSWORD", "Tr0ub4dor" + "&3")),
+        ("curl -sS -u admin:" + "Tr0ub4dor" + "3 https://host", ("PASSWORD", "Tr0ub4dor" + "3")),
+        ("sshpass -p " + "Tr0ub4dor" + "3 ssh host", ("PASSWORD", "Tr0ub4dor" + "3")),
+        ("CREATE USER x IDENTIFIED BY '" + "Tr0ub4dor" + "3'", ("PASSWORD", "Tr0ub4dor" + "3")),
+        ("token=" + "dRzDTn7qLWaY" + "yDIfIZwXeozL", ("SECRET", "dRzDTn7qLWaY" + "yDIfIZwXeozL")),
+        (
+            "pat" + "4kQzT7mWn2LxRb" + "." + "0f1e2d3c" * 8,
+            ("API_KEY", "pat" + "4kQzT7mWn2LxRb" + "." + "0f1e2d3c" * 8),
+        ),
+    ],
+)
+def test_values_beside_others_are_found(text: str, found: tuple[str, str]) -> None:
+    assert found in kinds(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order number 9646259609 was placed, invoice INV-2026-38407",
+        "1234 5678 9012 3456 7890 1234 5678 9012 3456",
+        "ratio 020 7946 0958 1 22 333 4444 55555",
+        "name,population,area\nBern,134591,5162",
+        "if (password > minLength) return",
+        "const token = await getUserToken2FromRequest(request)",
+        "token=getUserToken2FromRequest",
+        "connect via Port 8080 and route Alpha 3",
+    ],
+)
+def test_what_only_looks_like_a_value_is_left_alone(text: str) -> None:
+    assert kinds(text) == []
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["+1 212 555 0100 ", "020 7946 0958 ", "1234 ", "123-", "1 ", "Alpha Beta ", "A. ", "[at] ", " @", "-----BEGIN PRIVATE KEY-----",
+     "am 1988-08-13. IB", "Box ", "PO AA 12345 ", "curl -u a:", "born 1.2.1990 ", "rue de la ", "mr ", "\U0001d7d2", "\ud800"],
+)  # fmt: skip
+def test_a_page_of_the_same_takes_no_more_than_some_milliseconds_a_kb(unit: str) -> None:
+    text = unit * (40_000 // len(unit))
+    before = time.process_time()
+    DETECTOR.find(text)
+    assert time.process_time() - before < 0.04 * len(text) / 1_000
+
+
+def test_a_number_is_what_the_numbering_plans_say() -> None:
+    draw = random.Random(5)
+    codes = draw.sample(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE), 60)
+    for code in (1, 44, 49, 39, *codes):
+        shown = phonenumbers.example_number(phonenumbers.region_code_for_country_code(code))
+        if shown is None:
+            continue
+        for _ in range(20):
+            digits = list(f"{shown.national_number}")
+            digits[draw.randrange(len(digits))] = draw.choice("0123456789")
+            number = f"{code}{''.join(digits)}"
+            parsed = phonenumbers.parse(f"+{number}")
+            asked = phonenumbers.is_valid_number(parsed), phonenumbers.is_possible_number(parsed)
+            assert abroad(number) == asked, number

@@ -27,6 +27,8 @@ def of_type(text: str, kind: str) -> list[str]:
     [
         ("My name is Zorblax.", ["Zorblax"]),
         ("my name is naomi ryan and i need help", ["naomi ryan"]),
+        ("tell ms johnson and ms alba that mr smith is late", ["johnson", "alba", "smith"]),
+        ("call\nmr smith", ["smith"]),
         ("Why is Katrine so impulsive?", ["Katrine"]),
         ("Please tell Dr. Zorblax Quux about it", ["Zorblax Quux"]),
         ("Dear Ms. Müller-Lüdenscheidt,", ["Müller-Lüdenscheidt"]),
@@ -124,6 +126,7 @@ def test_no_addresses(text: str) -> None:
         ("fecha de nacimiento: 04/05/1971", "04/05/1971"),
         ("出生日期：1990年5月12日", "1990年5月12日"),
         ("12.03.1975 (DOB)", "12.03.1975"),
+        (f"née {57 * '-'}born 1.2.1990", "1.2.1990"),
     ],
 )
 def test_dates_of_birth(text: str, date: str) -> None:
@@ -202,6 +205,55 @@ def test_time_is_linear(unit: str) -> None:
     begin = time.process_time()
     people(text)
     assert time.process_time() - begin < 6  # 200 kB: what grows with the square takes minutes
+
+
+def test_what_is_before_a_long_word_is_not_read() -> None:
+    text = ("x" * 60 + " Zorb") * 60_000
+    begin = time.process_time()
+    people(text)
+    assert time.process_time() - begin < 6  # 4 MB: to copy what stands in front takes a minute
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ('"street": "Kyrkovägen 891", "city"', "Kyrkovägen 891"),
+        ("<street>Lorenz-Maier-Straße 46</street>", "Lorenz-Maier-Straße 46"),
+        ("Er zog in den Zoltan-Ebert-Ring 4.", "Zoltan-Ebert-Ring 4."),
+        ("elle habite avenue de Duroux 6, dit-on", "avenue de Duroux 6"),
+        ("I moved from 219 Michael Burg to 8007 Brown Flats.", "219 Michael Burg"),
+        ("Strada Florea Nr. 27, Cluj", "Strada Florea Nr. 27"),
+        ("e-mail,street\nx@firm.example,plac Szarych Szeregów 616", "plac Szarych Szeregów 616"),
+        ("Anschrift: Paierring 6, 7917 Klosterneuburg", "Paierring 6, 7917 Klosterneuburg"),
+        ("your delivery arrives at 26, Vyas Chowk between 2 and 4", "26, Vyas Chowk"),
+    ],
+)
+def test_addresses_beside_marks_and_of_many_countries(text: str, address: str) -> None:
+    assert address in of_type(text, "STREET_ADDRESS")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rotate 3 Star Hills levels; 2 Golden Lakes, and 30 Green Parks",
+        "Das war im Mai 2024 und am Montag 12 Uhr",
+        "connect via Port 8080",
+    ],
+)
+def test_so_many_of_something_is_no_address(text: str) -> None:
+    assert of_type(text, "STREET_ADDRESS") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("La señora Ruiz nació el 8 December 2003.", "8 December 2003"),
+        ("A senhora Lima nasceu em 25.11.1985", "25.11.1985"),
+        ("Herr Vogt hat am 02/11/1956 Geburtstag", "02/11/1956"),
+    ],
+)
+def test_dates_of_birth_in_other_languages(text: str, date: str) -> None:
+    assert of_type(text, "DATE_OF_BIRTH") == [date]
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the data are not part of the project")

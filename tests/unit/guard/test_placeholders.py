@@ -237,3 +237,17 @@ def test_many_values_of_one_first_word() -> None:
     assert "10.0." not in redacted
     assert redactor.redact(text, []) == redacted
     assert restore(redacted, redactor.mapping) == text
+
+
+def test_a_value_of_several_words_is_known_in_other_letters_and_spaces() -> None:
+    redactor = Redactor()
+    text = "I am Kim Berger. Ask kim berger, KIM  BERGER or Kim\nBerger; Kim Bergers."
+    out = redactor.redact(text, [Finding(5, 15, "PERSON", 0.9)])
+    assert out == "I am <PERSON_1>. Ask <PERSON_1_2>, <PERSON_1_3> or <PERSON_1_4>; Kim Bergers."
+    assert restore(out, redactor.mapping) == text
+
+
+def test_one_word_is_known_as_it_was_written_only() -> None:
+    redactor = Redactor()
+    out = redactor.redact("I am Summer. Summer, summer", [Finding(5, 11, "PERSON", 0.9)])
+    assert out == "I am <PERSON_1>. <PERSON_1>, summer"

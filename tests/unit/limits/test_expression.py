@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.limits.expression import MOST, SECONDS, Expression, read
-from extproc.limits.rule import Measure, RuleError
+from extproc.limits.rule import Measure
+from extproc.rule_error import RuleError
 
 MEASURES = st.sampled_from(get_args(Measure))
 

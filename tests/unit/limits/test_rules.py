@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 
 from extproc.limits.expression import MOST
 from extproc.limits.rule import DIMENSIONS
-from extproc.limits.rules import (
-    Compiled,
-    Rule,
-    RuleError,
-    check_own,
-    host_errors,
-    route_errors,
-)
+from extproc.limits.rules import Compiled, Rule, check_own, host_errors, route_errors
 from extproc.policy import Ceilings, HostPolicy, QueuePolicy, RoutePolicy, TargetPolicy
 from extproc.records import NOBODY, Caller
+from extproc.rule_error import RuleError
 
 CHAINS = {"main": [{"t": 1}], "cheap": [{"t": 1}]}
 URL = "https://acme.example/plans"

@@ -230,6 +230,11 @@ def test_every_metric_that_is_exposed_has_its_name_in_the_list() -> None:
     telemetry.limits.waited("high", 0.1)
     telemetry.limits.dropped("high", "timeout")
     telemetry.limits.headroom("a", 0.5)
+    telemetry.guard.found("PERSON", "redact", "request")
+    telemetry.guard.outcome("changed")
+    telemetry.guard.took(0.1)
+    telemetry.guard.restored()
+    telemetry.guard.failed("store")
     told: dict[str, dict[str, float]] = {"waiting": {"high": 1.0}}
     for group, name in names.LIMITS:
         told.setdefault(group, {})[name] = 1.0

@@ -8,8 +8,6 @@ Thinking that nobody wants back is sealed too: it is how an item is known again 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,9 +17,9 @@ from msgspec import Raw, Struct
 from extproc import strict_json
 from extproc.dialects.chat.completion import ReasoningDetail
 from extproc.errors import ClientError, bad_request
+from extproc.sealed import PREFIX, is_sealed, unwrap, wrap
 
-PREFIX: Final = "tollgate.1."
-"""How such content begins. OpenAI's own is a Fernet token (`gAAAA…`), without a dot."""
+__all__ = ["PREFIX", "Sealed", "for_native", "is_sealed", "seal", "unseal", "unverified"]
 
 
 class Sealed(Struct, frozen=True, omit_defaults=True):
@@ -41,21 +39,14 @@ _SEALED: Final = msgspec.json.Decoder(Sealed)
 
 def seal(details: Sequence[Raw], calls: dict[str, dict[str, Any]] | None = None) -> str:
     """The content, ASCII. `details` are encoded `ReasoningDetail`s."""
-    data = msgspec.json.encode(_Written(list(details), calls or {}))
-    return PREFIX + base64.urlsafe_b64encode(data).decode()
-
-
-def is_sealed(content: str | None) -> bool:
-    """The content was written by `seal`."""
-    return content is not None and content.startswith(PREFIX)
+    return wrap(msgspec.json.encode(_Written(list(details), calls or {})))
 
 
 def unseal(content: str, param: str) -> Sealed:
     """What was sealed. Raises ClientError (400) naming `param` if the content was changed."""
     try:
-        data = base64.b64decode(content[len(PREFIX) :], altchars=b"-_", validate=True)
-        return _SEALED.decode(data)
-    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
+        return _SEALED.decode(unwrap(content))
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         raise unverified(param) from None
 
 

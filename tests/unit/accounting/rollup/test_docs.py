@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from extproc.accounting.rollup import Limits, Question, entry_of, question, usage
-from extproc.accounting.rollup.entries import MOST_TEXT, Bounds
+from extproc.accounting.rollup import Limits, Question, question, usage
+from extproc.accounting.rollup.entries import MOST_TEXT
 from extproc.accounting.rollup.question import MOST_BY, MOST_ROWS, MOST_STEPS, STEPS
 from extproc.accounting.rollup.repeats import MOST_KEPT, TTL
 from extproc.accounting.rollup.report import LONGEST
 from extproc.accounting.rollup.suggestions import FEWEST, FEWEST_DAYS, FEWEST_TIMES, FEWEST_TRIED
-from extproc.accounting.rollup.views import DIMENSIONS, VIEWS
+from extproc.accounting.rollup.views import ALL_VIEWS, DIMENSIONS, GUARD_DIMENSIONS
 from extproc.records import MOST_CONTENT
 from extproc.state import DAY, HOUR
 from tests.unit.accounting.rollup.ledgers import START, FakeLedger, fill, traffic
@@ -27,18 +27,24 @@ def _first_column(title: str) -> set[str]:
 
 
 def test_every_dimension_is_told() -> None:
-    assert _first_column("dimension") == {*DIMENSIONS, *STEPS, "label:NAME"}
+    assert _first_column("dimension") == {*DIMENSIONS, *GUARD_DIMENSIONS, *STEPS, "label:NAME"}
 
 
 async def test_every_figure_is_told() -> None:
     store = FakeLedger()
     await fill(store, traffic(5))
+    findings = Question(since=START, until=START + DAY, by=("guard_type",))
+    of_findings = set((await usage(store, findings)).document()["total"])
     asked = Question(since=START, until=START + DAY, by=("tenant",), compare=True, latency=True)
     row: dict[str, Any] = (await usage(store, asked)).document()["total"]
     told = _first_column("figure")
     quantiles = {name for name in row if re.search(r"_p\d\d$", name)}
     previous = {name for name in row if name.startswith("previous_")}
-    assert set(row) - quantiles - previous == told - {"previous_…", "duration_p50", "ttft_p99"}
+    assert (set(row) | of_findings) - quantiles - previous == told - {
+        "previous_…",
+        "duration_p50",
+        "ttft_p99",
+    }
     assert {"duration_p50", "ttft_p99"} <= quantiles
 
 
@@ -54,10 +60,10 @@ def test_every_parameter_is_told() -> None:
 
 
 def test_the_views_are_those_of_the_page() -> None:
-    limits, entry = Limits(), entry_of(traffic(1)[0], None, Bounds())
-    for cell in entry.cells:
-        names = "all" if cell.view == "full" else ", ".join(VIEWS[cell.view])
-        assert f"| {cell.view} | {names} | {getattr(limits, cell.view):,} |" in PAGE
+    limits = Limits()
+    for view, dimensions in ALL_VIEWS.items():
+        names = "all" if view == "full" else ", ".join(dimensions)
+        assert f"| {view} | {names} | {getattr(limits, view):,} |" in PAGE
 
 
 def test_numbers_are_those_of_the_code() -> None:

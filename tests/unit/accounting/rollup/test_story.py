@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from extproc.accounting.rollup import story
-from extproc.records import Attribution, Cost, Observation, RequestRecord, Usage
+from extproc.records import Attribution, Cost, GuardCount, Observation, RequestRecord, Usage
 from tests.unit.accounting.rollup.ledgers import traffic
 
 
@@ -49,6 +49,7 @@ _WHOLE = RequestRecord(
     upstream=1.25,
     input_estimate=90,
     observed=(Observation(capability="limits", outcome="refused", detail="user/h", saved=9),),
+    guard=(GuardCount("PERSON", "redact", "request", 2),),
 )
 
 
@@ -85,6 +86,8 @@ def test_everything_that_is_known_is_told() -> None:
         "ignored": [],
     }
     assert found["observed"][0]["saved_usd"] == Decimal("0.000000009")
+    (guard,) = found["guard"]
+    assert (guard["type"], guard["action"], guard["count"]) == ("PERSON", "redact", 2)
     assert found["content"] == {"request": "hi", "answer": "there"}
 
 
