@@ -221,14 +221,13 @@ def test_money_may_make_wait(limited: Limited) -> None:
 # --- restarts -----------------------------------------------------------------------------
 
 
-def _again(limited: Limited, service: Service) -> None:
-    """Start the service that has ended, and wait until Envoy has it again."""
-    gateway = limited.gateway
+def _again(somebody: Caller, service: Service) -> None:
+    """Start the service that has ended, and wait until Envoy has it again, for both its filters:
+    each has a health check of its own."""
     service.start()
-    headers = {"x-test-route": "everything"}
 
     def serves() -> bool:
-        return bool(gateway.chat("any", headers=headers).json()["error"]["code"] == "missing_key")
+        return somebody.ask("everything", settle=False).status_code == 200
 
     poll(serves, within=30, what="a gateway that serves")
 
@@ -236,9 +235,10 @@ def _again(limited: Limited, service: Service) -> None:
 def test_counts_over_a_minute_survive_a_restart(tmp_path: Path) -> None:
     """Of the embedded store: Redis outlives the service anyway. Stopped, and killed."""
     with limited_gateway(tmp_path, "embedded") as limited, Service.held(limited.gateway) as service:
-        caller = limited.caller()
+        caller, somebody = limited.caller(), limited.caller()
         for number in (1, 2):
-            assert caller.ask("lasting", usage=(10, 1000)).status_code == 200
+            told = caller.ask("lasting", usage=(10, 1000))
+            assert told.status_code == 200, told.text
             # What is told is saved five times a second.
             saved = time.monotonic() + 0.5
             poll(lambda saved=saved: time.monotonic() > saved, what="half a second")  # type: ignore[misc]
@@ -247,7 +247,7 @@ def test_counts_over_a_minute_survive_a_restart(tmp_path: Path) -> None:
                 poll(lambda: gone(service.process), within=20, what="the end of the service")
             else:
                 service.kill()
-            _again(limited, service)
+            _again(somebody, service)
             answer = caller.ask("lasting", usage=(0, 0), max_tokens=1)
             assert answer.headers["x-ratelimit-remaining-requests"] == str(100 - 2 * number)
             left = int(answer.headers["x-ratelimit-remaining-tokens"])
