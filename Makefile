@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 STUBS  := extproc/pb/.made
 
-.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-guard-latency bench-cache-index bench-cache-stream bench-pairs bench-equality bench-peers protos lock clean docs
+.PHONY: run test fuzz lint format bench bench-overhead bench-dialects bench-ledger bench-limits bench-guard bench-guard-latency bench-cache bench-cache-index bench-cache-stream bench-pairs bench-equality bench-peers protos lock clean docs
 
 run: $(STUBS)
 	@exec $(BIN)/tollgate run
@@ -59,8 +59,14 @@ bench-guard: $(STUBS)
 bench-guard-latency: $(STUBS)
 	$(BIN)/python -m tests.bench.guard_latency
 
+# What an answer out of the cache takes, and what looking for one adds where there is none. It takes
+# the model of `minilm` from TOLLGATE_MODELS, or makes it. At its end it says what else there is.
+bench-cache: $(STUBS)
+	$(BIN)/python -m tests.bench.cache
+
 # The semantic cache on questions with known answers: STREAM has one {"text", "answer"} a line, PAIRS
 # one {"a", "b", "same"}, ANSWERS two models' answers and whether they were right (RouteLLM's GSM8K).
+ANSWERS  ?= ../shared/data/routellm/gsm8k_first600.csv
 DELTA    ?= 0.01
 EMBEDDER ?= static
 bench-cache-stream: $(STUBS)

@@ -1,4 +1,5 @@
-"""Tells people what limits have to say: to the log and, where one is named, to a webhook.
+"""Tells people what limits and the cache have to say: to the log and, where one is named, to a
+webhook.
 
 Telling never holds up a request and never fails one. What a webhook does not take is tried again
 for some minutes; what does not fit into the queue, or was tried too long, is dropped and counted.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import random
 import time
@@ -15,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -57,6 +59,69 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     """The same however often it is sent: also the header `idempotency-key`."""
 
+    @property
+    def about(self) -> str:
+        """What the log begins its line with."""
+        return "limit"
+
+    def facts(self) -> dict[str, Any]:
+        """For the log."""
+        return {
+            "limit": self.limit,
+            "who": dict(self.who),
+            "share": round(self.share, 4),
+            "used": self.used,
+            "of": self.of,
+            "resets_at": self.resets_at,
+        }
+
+
+class CacheAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the cache stopped itself, or goes on. The webhook's body, as JSON."""
+
+    event: str
+    """`cache_halted`: semantic hits are served no more, since audits found them wrong too often.
+    `cache_resumed`: they are again. Exact ones are all the time."""
+    route: str
+    partition: str
+    """Of a route's requests, those that may answer each other: 16 hex digits."""
+    time: float
+    """Epoch seconds."""
+    id: str
+    """The same however often it is sent, and by whichever worker."""
+
+    @property
+    def about(self) -> str:
+        """What the log begins its line with."""
+        return "cache"
+
+    def facts(self) -> dict[str, Any]:
+        """For the log."""
+        return {"route": self.route, "partition": self.partition}
+
+
+def cache_alert(event: str, route: str, partition: bytes, now: float | None = None) -> CacheAlert:
+    """Make it. `event`: `halted` or `resumed`; `partition`: its key; `now`: epoch seconds.
+
+    Workers that share a partition may come to the same at the same time: so the id is of the event
+    and the minute. Two in one minute are not two, since between them a partition takes many labels.
+    """
+    at = time.time() if now is None else now
+    shown = partition.hex()[:_SHOWN]
+    words = f"{event} {int(at // _TOGETHER)} {shown} {route}"
+    return CacheAlert(
+        event=f"cache_{event}",
+        route=route,
+        partition=shown,
+        time=at,
+        id=hashlib.sha256(words.encode()).hexdigest()[:32],
+    )
+
+
+_SHOWN: Final = 16
+_TOGETHER: Final = 60.0
+"""Seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -89,7 +154,7 @@ class Alerts:
         )
         self._most = most
         self._pace = pace or Pace()
-        self._waiting: deque[Alert] = deque()
+        self._waiting: deque[Alert | CacheAlert] = deque()
         self._more = asyncio.Event()
         self._none = asyncio.Event()
         """Nothing waits."""
@@ -102,20 +167,9 @@ class Alerts:
         self.on_drop: Callable[[], None] = lambda: None
         """Hears of each that is dropped."""
 
-    def __call__(self, alert: Alert) -> None:
+    def __call__(self, alert: Alert | CacheAlert) -> None:
         """Tell it."""
-        log.warning(
-            "limit: %s",
-            alert.event,
-            extra={
-                "limit": alert.limit,
-                "who": dict(alert.who),
-                "share": round(alert.share, 4),
-                "used": alert.used,
-                "of": alert.of,
-                "resets_at": alert.resets_at,
-            },
-        )
+        log.warning("%s: %s", alert.about, alert.event, extra=alert.facts())
         if self._webhook is None:
             return
         if len(self._waiting) >= self._most:
@@ -176,7 +230,7 @@ class Alerts:
                     self._failing = False
                     log.warning("the alerts' webhook takes them again")
 
-    def _gone(self, alert: Alert) -> None:
+    def _gone(self, alert: Alert | CacheAlert) -> None:
         """Take it out, unless a newer one has pushed it out meanwhile."""
         if self._waiting and self._waiting[0] is alert:
             self._waiting.popleft()

@@ -33,6 +33,8 @@ CACHE_TTL: Final = "x-tollgate-cache-ttl"
 """How long the answer is kept: `90`, `90s`, `15m`, `6h`, `30d`. On a request or on an answer."""
 CACHE_KIND: Final = "x-tollgate-cache-kind"
 """The kind of content, which decides how long the answer is kept. On a request or on an answer."""
+CACHE_OF_ANSWER: Final = (CACHE_TTL, CACHE_KIND)
+"""What an answer may say of how long it is kept: to the gateway, not to the client."""
 CACHE_SCOPE: Final = "x-tollgate-cache-scope"
 """Who shares the answer: `session`, `user`, `tenant`, `shared`."""
 CACHE_CONTROL: Final = "cache-control"
@@ -118,7 +120,8 @@ CREDENTIALS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Where clients of the providers' SDKs carry a key."""
 GATEWAY_READS: Final = (
     *(":method", ":path", ":status", "content-type", "content-encoding", *CREDENTIALS),
-    *("x-tollgate-*", "x-portkey-metadata", "helicone-*", "anthropic-version"),
+    *("x-tollgate-*", "x-portkey-metadata", "helicone-*"),
+    *("anthropic-version", "anthropic-beta", "openai-beta"),
     *(CACHE_CONTROL, PORTKEY_REFRESH, PORTKEY_NAMESPACE),
     *(CLOUDFLARE_SKIP, CLOUDFLARE_TTL, CLOUDFLARE_KEY),
 )
@@ -131,7 +134,7 @@ ACCOUNT: Final = (
 """What a provider says of our account with it: not for clients."""
 TARGET_READS: Final = (
     *(":status", "content-type", "content-length", "retry-after", "retry-after-ms"),
-    *("x-tollgate-*", "x-sim-*", "x-portkey-*", "helicone-*"),
+    *("x-tollgate-*", "x-sim-*", "x-portkey-*", "helicone-*", "cf-aig-*"),
     *("x-ratelimit-*", "anthropic-*", "openai-*", "x-amzn-*", "x-trial-endpoint-call-*"),
     *ACCOUNT,
 )

@@ -37,14 +37,14 @@ class Limiting:
             from extproc.state.sqlite.counters import SqliteCounters  # noqa: PLC0415 - not with Redis
 
             self._saved = SqliteCounters(Path(keeping.data))
-        self._alerts: Alerts = alerts(keeping.alert_url, os.environ)
-        self.gate = Gate(self._store, told, self._alerts)
+        self.alerts: Alerts = alerts(keeping.alert_url, os.environ)
+        self.gate = Gate(self._store, told, self.alerts)
         told.watch(self.figures)
 
     def figures(self) -> Mapping[str, Mapping[str, float]]:
         """What the store and the webhook say of themselves, by group."""
         found = dict(self._store.figures())
-        told = self._alerts
+        told = self.alerts
         found["alerts"] = {"waiting": told.waiting, "sent": told.sent, "dropped": told.dropped}
         if self._saved is not None:
             found["saved"] = {"corrupt": float(self._saved.corrupted)}
@@ -61,7 +61,7 @@ class Limiting:
         await self.gate.stop()
         if self._saved is not None:
             await self._saved.stop()
-        await self._alerts.stop()
+        await self.alerts.stop()
 
     async def ping(self) -> None:
         """Raises StateError when the store cannot be used."""

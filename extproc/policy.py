@@ -160,6 +160,17 @@ class IdentityPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     beyond_loopback: bool = False
     """`open` holds for other machines than this one too."""
 
+    @property
+    def tells_tenants(self) -> bool:
+        """Those whom it lets in may be of several tenants."""
+        said = [(one.claims.tenant, one.fixed.tenant) for one in self.jwt]
+        if self.header is not None:
+            said.append((self.header.headers.tenant, self.header.fixed.tenant))
+        if self.mtls is not None:
+            named = any("{tenant}" in one for one in self.mtls.san)
+            said.append(("san" if named else None, self.mtls.fixed.tenant))
+        return self.keys or any(claim or fixed for claim, fixed in said)
+
 
 OPEN: Final = IdentityPolicy(open=True)
 KEYS: Final = IdentityPolicy(keys=True)
@@ -275,7 +286,8 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     threshold: float | None = None
     """Cosine from which on `threshold`, or a partition without labels, serves. Default: 0.95."""
     min_score: float | None = None
-    """Cosine below which nothing is ever served. Default: 0.75."""
+    """Cosine below which nothing is ever served; until there are labels enough nothing below 0.75
+    is, whatever is said here. Default: 0.5."""
     strict: bool | None = None
     """Nothing is served semantically before a partition has labels of its own. Default: false."""
     scope: CacheScope | None = None

@@ -172,7 +172,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[tuple[str, str], ...] = ()
     """(target, reason) of each level that was walked past, in order."""
     kind: Literal["request", "shadow"] = "request"
-    """A shadow is a record of its own."""
+    """A shadow is what was paid for beside a request: a record of its own, whose tokens and cost
+    count, and which is no request."""
     identity: str = "open"
     """What proved who asked: `Caller.source`."""
     key: str | None = None
@@ -201,6 +202,12 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds it waited in the queue; None: it did not."""
     guard: tuple[GuardCount, ...] = ()
     """What the guard found, by type, action and direction; empty: nothing, or there is no guard."""
+    cache_kind: str | None = None
+    """The kind of content that the cache took the question for; None: it did not look."""
+    cache_entry: str | None = None
+    """The id of the entry that was served, 16 hex digits."""
+    cache_score: float | None = None
+    """Of a semantic hit: how like each other the two questions are, at most 1."""
 
 
 class Content(msgspec.Struct, frozen=True):

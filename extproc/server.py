@@ -22,9 +22,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from extproc import addresses, catalogue, dialects
 from extproc.admin.http import serve
+from extproc.caching import MARKS, Caching, OpenCache
 from extproc.filters.exchange import Handler
 from extproc.filters.gateway import GatewayFilter
 from extproc.filters.large import Large
+from extproc.filters.last import Last
 from extproc.filters.rooms import Rooms as GatewayRooms
 from extproc.filters.settlement import NoLedger
 from extproc.filters.target import Rooms as TargetRooms
@@ -82,6 +84,7 @@ class Settings:
     """The endpoint of `http`."""
     guard_timeout: float = 2.0
     """What Presidio or the endpoint has for the texts of a body."""
+    cache: Caching = field(default_factory=Caching)
     drain_timeout: float = 30.0
     log_level: str = "info"
 
@@ -112,7 +115,8 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         known = dialects.load()
-        routes = Routes(catalogue.load())
+        models = catalogue.load()
+        routes = Routes(models)
         spoken = dialects.formats()
         large = Large()
         self.guard = open_guard(
@@ -123,6 +127,7 @@ class Worker:
             url=settings.guard_url,
             timeout=settings.guard_timeout,
         )
+        self.caching = OpenCache(stores, settings.cache, self.telemetry.cache, models)
         gateway = GatewayRooms(
             known,
             spoken,
@@ -134,7 +139,9 @@ class Worker:
             self.limiting.gate,
             large,
             self.guard,
-            stores.secret.derive("fingerprint of requests"),
+            self.caching.cache,
+            Last(),
+            stores.secret.derive(MARKS),
         )
         self._filters: dict[str, Filter] = {
             "gateway": GatewayFilter(gateway),
@@ -249,6 +256,7 @@ class Running:
             task.cancel()
         for close in self.closing:
             await close()
+        await worker.caching.stop()  # what it still learns is paid for, and recorded
         if worker.ledger is not None:
             await worker.ledger.stop()
         await worker.limiting.stop()
@@ -266,10 +274,11 @@ async def start(settings: Settings) -> Running:
     stores = open_stores(settings.keeping)
     await stores.start()
     worker = Worker(settings, stores)
-    admin = stores.admin(worker.ledger)
+    admin = stores.admin(worker.ledger, worker.caching.admin)
     if worker.ledger is not None:
         await worker.ledger.start()
     await worker.limiting.start()
+    await worker.caching.start(worker.limiting.alerts)
     try:
         await worker.guard.ping()
     except GuardError as error:

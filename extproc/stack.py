@@ -19,6 +19,8 @@ from extproc import addresses
 from extproc.accounting.ledger.sinks import TOKEN as SINK_TOKEN
 from extproc.admin.guard import VARIABLE as ADMIN_TOKEN
 from extproc.alerts import TOKEN as ALERT_TOKEN
+from extproc.cache.embedders import TOKEN as EMBEDDER_TOKEN
+from extproc.cache.judge import TOKEN as JUDGE_KEY
 from extproc.config import (
     Gateway,
     RenderOptions,
@@ -44,7 +46,11 @@ CLOSING: Final = 0.2
 while streams to the service are just closing."""
 STOP_WITHIN: Final = 10.0
 """Seconds that a process gets after SIGTERM, beyond its own drain time."""
-SERVICE_SECRETS: Final = (KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN, ALERT_TOKEN, GUARD_TOKEN)
+SERVICE_SECRETS: Final = (
+    *(KEY_SECRET, ADMIN_TOKEN, SINK_TOKEN, ALERT_TOKEN, GUARD_TOKEN),
+    *(EMBEDDER_TOKEN, JUDGE_KEY, "TOLLGATE_VECTORS"),
+)
+JUDGE_URL: Final = "TOLLGATE_JUDGE_URL"
 PLACEHOLDER_KEY: Final = "simulated"
 """What Envoy sends to the simulator where a real provider would get the key."""
 
@@ -76,6 +82,12 @@ class Options:
     guard: str = "default"
     guard_url: str | None = None
     guard_timeout: float = GUARD_TIMEOUT
+    embedder: str = "static"
+    embedder_url: str | None = None
+    embedder_model: str | None = None
+    vectors: str | None = None
+    cache_entries: int = 1_000_000
+    cache_mib: int = 4096
     drain_timeout: float = 30.0
     time_scale: float = 1.0
 
@@ -229,17 +241,24 @@ class Stack:
             *("--data", str(options.data or options.folder / "data")),
             "--ledger" if options.ledger else "--no-ledger",
             *("--guard", options.guard, "--guard-timeout", str(options.guard_timeout)),
+            *("--embedder", options.embedder),
+            *("--cache-entries", str(options.cache_entries)),
+            *("--cache-mib", str(options.cache_mib)),
+            *(() if JUDGE_URL in self.env else ("--judge-url", self.url.removesuffix("/v1"))),
             *(word for tier in self.tiers for word in ("--tier", tier)),
         ]
 
     def _service_env(self, gateway: Gateway) -> dict[str, str]:
-        """Without providers' keys, which are none of its business. Addresses of Redis and of a
-        detector may hold a password, and arguments are for everybody on the machine to see."""
+        """Without providers' keys, which are none of its business. Addresses may hold a password,
+        and arguments are for everybody on the machine to see."""
         keys = {one.key_env for one in gateway.providers.values()}.union(AWS_VARIABLES)
         env = {name: value for name, value in self.env.items() if name not in keys}
         own = {
             "TOLLGATE_SERVE_REDIS": self.options.redis,
             "TOLLGATE_GUARD_URL": self.options.guard_url,
+            "TOLLGATE_EMBEDDER_URL": self.options.embedder_url,
+            "TOLLGATE_EMBEDDER_MODEL": self.options.embedder_model,
+            "TOLLGATE_VECTORS": self.options.vectors,
         }
         return {**env, **{name: value for name, value in own.items() if value}}
 

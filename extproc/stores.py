@@ -21,6 +21,7 @@ import msgspec
 
 from extproc.accounting.ledger import FileSink, Ledger, Sink, webhook
 from extproc.accounting.rollup import Bounds, entry_of
+from extproc.admin.cache import CacheAdmin
 from extproc.admin.capabilities import Admin
 from extproc.admin.guard import token_of
 from extproc.identity import Keyring, KeySecret, load_secret
@@ -94,7 +95,7 @@ class Stores:
         """How often a file of the ledger could not be read and was moved aside."""
         return getattr(self.ledger, "corrupted", 0)
 
-    def admin(self, ledger: Ledger | None) -> Admin:
+    def admin(self, ledger: Ledger | None, cache: CacheAdmin | None = None) -> Admin:
         """What the admin port may do. `ledger`: this process's own, if it is the only one. Raises
         ValueError for a token that no header can carry."""
         tail = None
@@ -102,7 +103,13 @@ class Stores:
             tail = self.shared.subscribe
         elif ledger is not None:
             tail = ledger.tail.subscribe
-        return Admin(keys=self.keyring, ledger=self.ledger, tail=tail, token=token_of(os.environ))
+        return Admin(
+            keys=self.keyring,
+            ledger=self.ledger,
+            tail=tail,
+            cache=cache,
+            token=token_of(os.environ),
+        )
 
     async def forget(self) -> None:
         """Let go of what has grown too old, every hour."""

@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 
 from extproc.admin.http import serve
+from extproc.caching import cache_admin, open_store
 from extproc.server import Settings
 from extproc.stores import open_stores
 from extproc.telemetry import merge
@@ -113,12 +114,16 @@ class Workers:
             loop.add_signal_handler(number, stop.set)
         stores = open_stores(self._children[0].settings.keeping)
         await stores.start()
-        close = await serve(admin, self.expose, self.parts, stores.admin(None))
+        kept = open_store(stores, self._children[0].settings.cache)
+        cache = cache_admin(stores, self._children[0].settings.cache, kept)
+        close = await serve(admin, self.expose, self.parts, stores.admin(None, cache))
         keepers = [asyncio.create_task(self.keep(child)) for child in self._children]
         await stop.wait()
         await self.stop()
         await asyncio.gather(*keepers)
         await close()
+        await cache.close()
+        await kept.close()
         await stores.close()
         for path in self._folder.iterdir():
             path.unlink()

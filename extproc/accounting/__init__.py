@@ -2,11 +2,14 @@
 
 The door: `read_answer` for a whole answer, `estimate_answer` for one without figures, `meter_of`
 for a streamed one, `cost` for all of them, `usd` where people read it; `guard_counts` for what the
-guard found, `guard_facts` and `guard_observed` for how it is told. Formats go by their names:
-`chat`, `completions`, `embeddings`, `responses`, `messages`, `count_tokens`.
+guard found, `guard_facts` and `guard_observed` for how it is told; `cache_facts` and
+`cache_observed` likewise of the cache, `shadow` and `embedder_price` for what its embedder was
+paid. Formats go by their names: `chat`, `completions`, `embeddings`, `responses`, `messages`,
+`count_tokens`.
 """
 
 from extproc.accounting.answer import estimate_answer, read_answer
+from extproc.accounting.cached import cache_facts, cache_observed, embedder_price, shadow
 from extproc.accounting.cost import cost, usd
 from extproc.accounting.formats import METERS, meter_of
 from extproc.accounting.guarded import guard_counts, guard_facts, guard_observed
@@ -20,7 +23,10 @@ __all__ = [
     "Meter",
     "RequestRecord",
     "Usage",
+    "cache_facts",
+    "cache_observed",
     "cost",
+    "embedder_price",
     "estimate_answer",
     "estimated",
     "guard_counts",
@@ -28,6 +34,7 @@ __all__ = [
     "guard_observed",
     "meter_of",
     "read_answer",
+    "shadow",
     "usage_of",
     "usd",
 ]

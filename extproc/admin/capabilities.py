@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from extproc.admin.cache.access import CacheAdmin
 from extproc.identity.keyring import Keyring
 from extproc.state import LedgerStore
 
@@ -17,6 +18,7 @@ class Admin:
 
     keys: Keyring | None = None
     ledger: LedgerStore | None = None
+    cache: CacheAdmin | None = None
     tail: Tail | None = None
     """Settled records as JSON from when it is called, and `{"lost": n}` in the place of what a slow
     reader missed. Its iterator is closed (`aclose` or `close`) when its reader has gone."""

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from extproc import addresses
 from extproc.admin.answers import LARGEST, Handler, in_one_form
+from extproc.admin.cache import Entries
 from extproc.admin.capabilities import Admin
 from extproc.admin.guard import Guard, Peer, peer_of
 from extproc.admin.keys import Keys
@@ -40,6 +41,7 @@ def application(
     _add_open(app, expose, parts)
     Keys(admin.keys).add_to(app)
     Usage(admin.ledger).add_to(app)
+    Entries(admin.cache).add_to(app)
     Tails(admin.tail).add_to(app)
     return app
 

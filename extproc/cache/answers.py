@@ -31,6 +31,20 @@ class Answers(Struct):
             answer = up
         return answer
 
+    def sound(self) -> bool:
+        """No answer stands for itself by way of others."""
+        known: set[int] = set()
+        for answer in self.same:
+            way: set[int] = set()
+            at: int | None = answer
+            while at is not None and at not in known:
+                if at in way:
+                    return False
+                way.add(at)
+                at = self.same.get(at)
+            known |= way
+        return True
+
     def resolved(self, one: Neighbour) -> Neighbour:
         """The neighbour with the answer that stands for its own."""
         root = self.root(one.answer)

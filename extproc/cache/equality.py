@@ -13,6 +13,7 @@ import unicodedata
 from typing import Final
 
 from extproc.cache.guards import compare, signs
+from extproc.cache.guards.words import words
 
 NEAR: Final = 0.85
 """Cosine from which answers without a number to come to are the same. Two answers to one question
@@ -32,6 +33,8 @@ _MARKED = re.compile(
 )
 _SIDE = re.compile(r"<<[^>\n]{0,200}>>|\[\d{1,3}\]")  # a calculator's notes, and marks of sources
 _SIGNS = re.compile(r"[^\w%$€£¥.,:/+-]+")
+_WORD = re.compile(r"[^\W\d_]{1,100}")
+_NAMES = 2
 _YES = frozenset({"yes", "ja", "oui", "sí", "si", "sì", "true", "correct"})
 _NO = frozenset({"no", "nein", "non", "false", "incorrect", "nope"})
 
@@ -47,12 +50,26 @@ def same(a: str, b: str, similarity: float | None = None) -> bool:
         return False
     x, y = conclusion(a), conclusion(b)
     if x is not None and y is not None:
-        return x == y and (similarity is None or similarity >= ALIKE)
+        other = short and _other_name(a, b)
+        return x == y and not other and (similarity is None or similarity >= ALIKE)
     if (x is None) != (y is None) and short:
         return False
     if short and compare(signs(a), signs(b)) is not None:
         return False
     return similarity is not None and similarity >= NEAR
+
+
+def _other_name(a: str, b: str) -> bool:
+    """Is one the other with a name exchanged ("Anna has 3 children", "Berta has 3 children")?"""
+    x, y = _WORD.findall(a), _WORD.findall(b)
+    if len(x) != len(y):
+        return False
+    pairs = [(one, two) for one, two in zip(x, y, strict=True) if one.casefold() != two.casefold()]
+    return 1 <= len(pairs) <= _NAMES and all(
+        word[0].isupper() and word.casefold() not in words().function
+        for pair in pairs
+        for word in pair
+    )
 
 
 def normalised(text: str) -> str:

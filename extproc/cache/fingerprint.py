@@ -22,6 +22,8 @@ from extproc.policy import CacheScope
 VERSION: Final = b"tollgate-cache-1"
 """Changes whenever the same request would get another key, so that old entries are not read."""
 _EXACT_FLOATS: Final = 2.0**63
+_LINE: Final = "\n"
+_WITHIN: Final = "\n "
 _MARK: Final = "\x00text"
 """The name of a null that stands in a family for the text that is compared. Turns of a request have
 no nulls left, so no request can be mistaken for it."""
@@ -164,7 +166,8 @@ def _compared(turns: list[Turn], *, conversation: bool) -> tuple[str, list[int]]
         text = turns[n].text
         if text is None:
             return None
-        found.append(f"{turns[n].role}: {text}" if len(at) > 1 else text)
+        # Only a turn begins a line without a space: nobody can put words into another's mouth.
+        found.append(f"{turns[n].role}: {text.replace(_LINE, _WITHIN)}" if len(at) > 1 else text)
     if not any(turns[n].text and str(turns[n].text).strip() for n in at):
         return None
     return "\n".join(found), at

@@ -16,14 +16,14 @@ import msgspec
 
 from extproc.cache.kinds import BUILT_IN, DEFAULT, Kinds
 from extproc.policy import CacheField, CacheKind, CachePolicy, CacheScope, CacheTtl, cache_policy
-
-Path = tuple[str | int, ...]
+from extproc.rule_error import Path, RuleError, quoted
 
 MAX_ERROR: Final = 0.01
 AUDIT: Final = 0.05
 THRESHOLD: Final = 0.95
 """Operators of semantic caches choose 0.92 to 0.97."""
-MIN_SCORE: Final = 0.75
+MIN_SCORE: Final = 0.5
+"""Until a partition has drawn a line of its own, nothing below 0.75 is served all the same."""
 TTL: Final = 21_600.0
 FACTUAL_TTL: Final = 2_592_000.0
 DYNAMIC_TTL: Final = 3_600.0
@@ -40,7 +40,8 @@ LONGEST_TTL: Final = 365 * 86_400.0
 SMALLEST_ENTRY: Final = 256
 LARGEST_ENTRY: Final = 16 << 20
 MOST_TEMPERATURE: Final = 2.0
-LONGEST_WAIT: Final = 600.0
+LONGEST_WAIT: Final = 300.0
+"""Seconds. Envoy waits ten minutes at most, in which a request may have to queue as well."""
 MOST_KINDS: Final = 32
 MOST_WORDS: Final = 500
 """Of all own kinds together: Envoy sends them along with every request."""
@@ -52,30 +53,8 @@ SCOPES: Final[tuple[CacheScope, ...]] = ("session", "user", "tenant", "shared")
 """The narrowest first."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_:., -]{1,80}")
 _CACHE: Final = "cache"
 _LETTER: Final = re.compile(r"\w")
-
-
-class RuleError(ValueError):
-    """A cache that cannot be. `path` is the place in the policy of the virtual host or the route,
-    `message` what is wrong there."""
-
-    def __init__(self, message: str, path: Path = ()) -> None:
-        self.message = message
-        self.path = path
-        super().__init__(f"{self.place}: {message}" if path else message)
-
-    @property
-    def place(self) -> str:
-        """The path for people: `cache.kinds.support.words[1]`. Names that could deceive a terminal
-        stand in quotes."""
-        parts = (f"[{one}]" if isinstance(one, int) else f".{_part(one)}" for one in self.path)
-        return "".join(parts).removeprefix(".")
-
-
-def _part(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else repr(name[:80])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +124,7 @@ def rules(
     then begins with `cache`.
     """
     said = merged(host, route)
-    if said is None or said.mode is False or said.mode == "off":
+    if said is None or is_off(said):
         return None
     _first(host_errors(host))
     _first(route_errors(host, route))
@@ -177,7 +156,12 @@ def rules(
 def is_on(host: CacheField | None, route: CacheField | None) -> bool:
     """There is a cache on a route with this policy, below this virtual host."""
     said = merged(host, route)
-    return said is not None and said.mode is not False and said.mode != "off"
+    return said is not None and not is_off(said)
+
+
+def is_off(said: CachePolicy) -> bool:
+    """Nothing is looked up and nothing is kept."""
+    return said.mode is False or said.mode == "off"
 
 
 def merged(host: CacheField | None, route: CacheField | None) -> CachePolicy | None:
@@ -244,7 +228,7 @@ def host_errors(host: CacheField | None, chains: Collection[str] | None = None) 
     chains: all that there are, for the judge. None: they are not known, and any may be named.
     """
     policy = cache_policy(host)
-    return [] if policy is None else list(_errors(policy, policy, chains))
+    return [] if policy is None else placed(host, _errors(policy, policy, chains))
 
 
 def route_errors(
@@ -252,14 +236,21 @@ def route_errors(
 ) -> list[RuleError]:
     """Everything that is wrong with a route's cache, by its places in the route's policy."""
     own, said = cache_policy(route), merged(host, route)
-    return [] if own is None or said is None else list(_errors(own, said, chains))
+    return [] if own is None or said is None else placed(route, _errors(own, said, chains))
+
+
+def placed(field: CacheField | None, found: Iterable[RuleError]) -> list[RuleError]:
+    """A mode that is written alone has no places within."""
+    if isinstance(field, CachePolicy):
+        return list(found)
+    return [RuleError(one.message, one.path[:1]) for one in found]
 
 
 def _errors(
     own: CachePolicy, said: CachePolicy, chains: Collection[str] | None
 ) -> Iterator[RuleError]:
     if own.mode is True:
-        yield _wrong("true is no mode; use exact, semantic, observe or off", "mode")
+        yield wrong("true is no mode; use exact, semantic, observe or off", "mode")
     yield from _shares(own)
     yield from _score_errors(own, said)
     yield from _ttl_errors(own.ttl)
@@ -269,28 +260,34 @@ def _errors(
     if own.allow_scope is not None:
         scope = said.scope or "tenant"
         if SCOPES.index(own.allow_scope) < SCOPES.index(scope):
-            yield _wrong(f"'{own.allow_scope}' is narrower than the scope, '{scope}'",
+            yield wrong(f"'{own.allow_scope}' is narrower than the scope, '{scope}'",
                          "allow_scope")  # fmt: skip
+    if said.custom_keys is True and "shared" in (said.scope, said.allow_scope):
+        message = (
+            "lets every tenant put an answer under a key that all others use; not with the scope "
+            "'shared'"
+        )
+        yield wrong(message, "custom_keys" if own.custom_keys is True else "scope")
     for index, tag in enumerate(own.tags):
         if TAG.fullmatch(tag) is None:
-            yield _wrong(f"{tag[:80]!r} is not a tag; use {TAG_FORM}", "tags", index)
+            yield wrong(f"{quoted(tag)} is not a tag; use {TAG_FORM}", "tags", index)
     if len(said.tags) > MOST_TAGS:
-        yield _wrong(f"has {len(said.tags)} tags; {MOST_TAGS} are the most", "tags")
+        yield wrong(f"has {len(said.tags)} tags; {MOST_TAGS} are the most", "tags")
     if own.judge is not None and chains is not None and own.judge not in chains:
-        yield _wrong(f"no chain {own.judge[:80]!r}{_hint(own.judge, chains)}", "judge")
+        yield wrong(f"no chain {quoted(own.judge)}{_hint(own.judge, chains)}", "judge")
 
 
 def _shares(own: CachePolicy) -> Iterator[RuleError]:
     for place, policy in _thresholds(own):
         if policy.max_error is not None and not 0 < policy.max_error <= MOST_ERROR:
             message = f"{policy.max_error:g} is not above 0 and at most {MOST_ERROR:g}"
-            yield _wrong(message, *place, "max_error")
+            yield wrong(message, *place, "max_error")
         for name in ("threshold", "min_score"):
             score = getattr(policy, name)
             if score is not None and not 0 <= score <= 1:
-                yield _wrong(f"{score:g} is not from 0 to 1", *place, name)
+                yield wrong(f"{score:g} is not from 0 to 1", *place, name)
     if own.audit is not None and not 0 <= own.audit <= 1:
-        yield _wrong(f"{own.audit:g} is not from 0 to 1", "audit")
+        yield wrong(f"{own.audit:g} is not from 0 to 1", "audit")
 
 
 def _thresholds(own: CachePolicy) -> Iterator[tuple[Path, CachePolicy | CacheKind]]:
@@ -304,10 +301,13 @@ def _score_errors(own: CachePolicy, said: CachePolicy) -> Iterator[RuleError]:
         place: Path = ("kinds", name) if name in own.kinds else ()
         here: CachePolicy | CacheKind = own.kinds.get(name, own)
         spoken = here.threshold is not None or here.min_score is not None
-        if spoken and (place or name == DEFAULT) and one.threshold < one.min_score:
+        inherited = not place and name in said.kinds
+        if not spoken or not (place or inherited or name == DEFAULT):
+            continue
+        if one.threshold < one.min_score:
             field = "threshold" if here.threshold is not None else "min_score"
             message = f"the threshold, {one.threshold:g}, is below min_score, {one.min_score:g}"
-            yield _wrong(message, *place, field)
+            yield wrong(f"{message}, for '{name}'" if inherited else message, *place, field)
 
 
 def _ttl_errors(ttl: CacheTtl) -> Iterator[RuleError]:
@@ -320,7 +320,8 @@ def _ttl_errors(ttl: CacheTtl) -> Iterator[RuleError]:
     }
     for place, seconds in times.items():
         if seconds is not None and not SHORTEST_TTL <= seconds <= LONGEST_TTL:
-            yield _wrong(f"{seconds:g} s is not from 1 s to a year (365d)", "ttl", *place)
+            written = f"{seconds / 86_400:g}d" if seconds > LONGEST_TTL else f"{seconds:g} s"
+            yield wrong(f"{written} is not from 1 s to a year (365d)", "ttl", *place)
 
 
 def _kind_errors(own: CachePolicy) -> Iterator[RuleError]:
@@ -330,46 +331,47 @@ def _kind_errors(own: CachePolicy) -> Iterator[RuleError]:
     for name in own.ttl.kinds:
         place = ("ttl", "kinds", name)
         if name in BUILT_IN:
-            yield _wrong(f"is built in; say ttl: {{{name}: …}}", *place)
+            yield wrong(f"is built in; say ttl: {{{name}: …}}", *place)
         elif _NAME.fullmatch(name) is None:
             yield _no_name(name, *place)
 
 
 def _word_errors(own: CachePolicy, said: CachePolicy) -> Iterator[RuleError]:
     if len({*said.kinds, *said.ttl.kinds}) > MOST_KINDS:
-        yield _wrong(f"are more than {MOST_KINDS}", "kinds")
+        yield wrong(f"are more than {MOST_KINDS}", "kinds")
     if sum(len(kind.words) for kind in said.kinds.values()) > MOST_WORDS:
         message = f"have more than {MOST_WORDS} words, which come with every request"
-        yield _wrong(message, "kinds")
+        yield wrong(message, "kinds")
     for name, kind in own.kinds.items():
         if kind.words and name == DEFAULT:
-            yield _wrong("is the kind of what no word is of; it takes none", "kinds", name, "words")
+            yield wrong("is the kind of what no word is of; it takes none", "kinds", name, "words")
         for index, word in enumerate(kind.words):
             if len(word) > LONGEST_WORD or _LETTER.search(word) is None:
                 message = (
                     f"is no word: it has no letter and no digit, or over {LONGEST_WORD} of them"
                 )
-                yield _wrong(message, "kinds", name, "words", index)
+                yield wrong(message, "kinds", name, "words", index)
 
 
 def _ranges(own: CachePolicy) -> Iterator[RuleError]:
-    ranges: dict[str, tuple[float, float]] = {
+    ranges: dict[str, tuple[int, int]] = {
         "max_entry_bytes": (SMALLEST_ENTRY, LARGEST_ENTRY),
-        "temperature_max": (0, MOST_TEMPERATURE),
-        "wait": (0, LONGEST_WAIT),
+        "temperature_max": (0, int(MOST_TEMPERATURE)),
+        "wait": (0, int(LONGEST_WAIT)),
     }
     for name, (least, most) in ranges.items():
         value = getattr(own, name)
         if value is not None and not least <= value <= most:
-            yield _wrong(f"{value:g} is not from {least:g} to {most:g}", name)
+            said = f"{value:,}" if isinstance(value, int) else f"{value:g}"
+            yield wrong(f"{said} is not from {least:,} to {most:,}", name)
 
 
 def _no_name(name: str, *path: str | int) -> RuleError:
     message = (
-        f"{name[:80]!r} is not a name; use up to 40 small letters, digits, '_' and '-', a letter "
+        f"{quoted(name)} is not a name; use up to 40 small letters, digits, '_' and '-', a letter "
         "first"
     )
-    return _wrong(message, *path)
+    return wrong(message, *path)
 
 
 def _hint(name: str, known: Collection[str]) -> str:
@@ -378,54 +380,11 @@ def _hint(name: str, known: Collection[str]) -> str:
     return f"; there is {', '.join(sorted(known))}" if known else ""
 
 
-def _wrong(message: str, *path: str | int) -> RuleError:
+def wrong(message: str, *path: str | int) -> RuleError:
+    """What is wrong at this place of a cache."""
     return RuleError(message, (_CACHE, *path))
 
 
 def _first(found: Iterable[RuleError]) -> None:
     for error in found:
         raise error
-
-
-# --- what is weak -------------------------------------------------------------------------
-
-
-def host_warnings(host: CacheField | None) -> list[RuleError]:
-    """What can be, and does other than it seems, in the cache that all routes share."""
-    policy = cache_policy(host)
-    return [] if policy is None else list(_warnings(policy, policy))
-
-
-def route_warnings(host: CacheField | None, route: CacheField | None) -> list[RuleError]:
-    """The same of a route, by what the route itself says."""
-    own, said = cache_policy(route), merged(host, route)
-    return [] if own is None or said is None else list(_warnings(own, said))
-
-
-def _warnings(own: CachePolicy, said: CachePolicy) -> Iterator[RuleError]:
-    if said.mode is False or said.mode == "off":
-        return
-    if own.scope == "shared":
-        yield _wrong("an answer to one tenant is served to all others", "scope")
-    if own.custom_keys:
-        yield _wrong("a client's key gets the answer to whatever was asked with it", "custom_keys")
-    if own.temperature_max is not None and own.temperature_max < TEMPERATURE:
-        message = "a request that says no temperature has its API's default, 1, and is not cached"
-        yield _wrong(message, "temperature_max")
-    yield from _semantic_warnings(own, semantic=said.mode in ("semantic", "observe"))
-    for name, kind in own.kinds.items():
-        if not kind.words and name not in BUILT_IN and not said.kinds[name].words:
-            yield _wrong("has no words: only a header can say it", "kinds", name)
-
-
-def _semantic_warnings(own: CachePolicy, *, semantic: bool) -> Iterator[RuleError]:
-    if semantic and own.audit == 0:
-        message = "without audits nothing tells that answers have become wrong"
-        yield _wrong(message, "audit")
-    if semantic and own.verifier == "threshold":
-        message = "the score alone decides: the share of wrong answers is not held at max_error"
-        yield _wrong(message, "verifier")
-    if not semantic:
-        for name in ("max_error", "audit", "threshold", "min_score", "strict", "judge", "embed"):
-            if getattr(own, name) is not None:
-                yield _wrong("has no effect: mode is exact, and only the same request meets", name)

@@ -16,7 +16,6 @@ _OPENAI: Final = frozenset(
         "prompt_cache_retention",
         "safety_identifier",
         "service_tier",
-        "store",
         "stream",
         "stream_options",
         "user",
@@ -25,14 +24,17 @@ _OPENAI: Final = frozenset(
 """OpenAI's fields that say how a request is carried, kept or billed, and not what is answered."""
 _HINTS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 """Within turns and tools: where a provider's prompt cache may cut."""
-_SAMPLING: Final[dict[str, Any]] = {"temperature": 1, "top_p": 1}
-"""OpenAI's API reference gives these defaults for all that it samples."""
+_STORED: Final = _OPENAI | {"store"}
+"""The same where what a provider stores is only for its owner to look at."""
 _PENALTIES: Final[dict[str, Any]] = {
     "frequency_penalty": 0,
     "presence_penalty": 0,
     "logit_bias": {},
     "n": 1,
 }
+"""Temperature and `top_p` are no defaults, though OpenAI documents 1 for both: Mistral, Cohere and
+what serves open models have others, so that who says 1 is answered otherwise than who says
+nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +71,34 @@ class Shape:
     """The turns of fields that are left. None: there are none to tell apart."""
     items: str | None = None
     """The field with inputs that are answered one by one."""
+    template: str | None = None
+    """The field that names a request kept by the provider, over which this one is laid: whatever it
+    says, it says in place of that."""
 
     def is_default(self, name: str, value: object, given: dict[str, Any]) -> bool:
         """The field says what holds anyway."""
+        if self.template is not None and given.get(self.template) is not None:
+            return False
         if name == "tool_choice":
-            # Of a request with tools `auto`, of one without `none`: there is nothing to choose.
-            return value in _CHOICES[: 2 if given.get("tools") else None]
+            return value in _CHOICES
         default = self.defaults.get(name, _NO_DEFAULT)
         # 1 == True in Python, and not in JSON.
         return default == value and (type(default) is bool) == (type(value) is bool)
 
     def exact_only(self, left: dict[str, Any]) -> bool:
-        """The answer holds what belongs to the very words of this request: chances of tokens, or
-        the prompt itself."""
+        """The answer holds what belongs to the very words of this request: chances of tokens, the
+        prompt itself, or what a moderation of it says."""
         included = left.get("include")
-        return any(name in left for name in ("logprobs", "top_logprobs", "echo")) or (
+        return not _VERY_WORDS.isdisjoint(left) or (
             type(included) is list and _LOGPROBS in included
         )
 
 
 _LOGPROBS: Final = "message.output_text.logprobs"
 _NO_DEFAULT: Final = object()
-_CHOICES: Final[tuple[Any, ...]] = ("auto", {"type": "auto"}, "none")
-"""The second is Anthropic's."""
+_VERY_WORDS: Final = frozenset({"echo", "logprobs", "moderation", "top_logprobs"})
+_CHOICES: Final[tuple[Any, ...]] = ("auto", {"type": "auto"})
+"""What a request that says nothing lets a model choose. The second is Anthropic's."""
 
 
 # --- turns --------------------------------------------------------------------------------
@@ -191,12 +198,17 @@ def _completions(left: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(left: dict[str, Any]) -> dict[str, Any]:
-    left = _openai(left)
+    if "prompt" not in left:
+        left = _short_settings(_openai(left))
     if isinstance(left.get("input"), str):
         # "A text input to the model, equivalent to a text input with the `user` role."
         left["input"] = [{"role": "user", "content": left["input"]}]
     elif (items := _messages_of(left, "input")) is not None:
         left["input"] = [_item(one) for one in items]
+    return left
+
+
+def _short_settings(left: dict[str, Any]) -> dict[str, Any]:
     if type(left.get("text")) is dict:
         text = _without_hints(left["text"])
         if text.get("format") == {"type": "text"}:
@@ -264,13 +276,11 @@ def _same(left: dict[str, Any]) -> dict[str, Any]:
 SHAPES: Final[dict[str, Shape]] = {
     "chat": Shape(
         spoken="messages",
-        silent=_OPENAI | {"cache_control"},
+        silent=_STORED | {"cache_control"},
         defaults={
-            **_SAMPLING,
             **_PENALTIES,
             "logprobs": False,
             "top_logprobs": 0,
-            "modalities": ["text"],
             "parallel_tool_calls": True,
             "response_format": {"type": "text"},
             "verbosity": "medium",
@@ -280,9 +290,8 @@ SHAPES: Final[dict[str, Shape]] = {
     ),
     "completions": Shape(
         spoken="prompt",
-        silent=_OPENAI,
+        silent=_STORED,
         defaults={
-            **_SAMPLING,
             **_PENALTIES,
             "best_of": 1,
             "echo": False,
@@ -303,19 +312,21 @@ SHAPES: Final[dict[str, Shape]] = {
         spoken="input",
         silent=_OPENAI,
         defaults={
-            **_SAMPLING,
             "background": False,
             "parallel_tool_calls": True,
+            # An answer that is not stored cannot be gone on from by its id.
+            "store": True,
             "top_logprobs": 0,
             "truncation": "disabled",
         },
         canonical=_responses,
         turns=_responses_turns,
+        template="prompt",
     ),
     "messages": Shape(
         spoken="messages",
         silent=frozenset({"cache_control", "metadata", "service_tier", "stream"}),
-        defaults={"temperature": 1},
+        defaults={},
         canonical=_messages,
         turns=_chat_turns,
     ),

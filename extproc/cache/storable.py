@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
+
 from extproc.cache.rules import Rules
 from extproc.cache.shapes import SHAPES
 
@@ -61,11 +64,11 @@ def unfit_request(  # noqa: PLR0911 - one line a reason
     # Every client format documents 1 as the temperature of a request that says none.
     if (1 if temperature is None else temperature) > rules.temperature_max:
         return Unfit.TEMPERATURE
-    if (given.get("n") or 1) > 1 or _prompts(given.get("prompt")) > 1:
+    if _answers(given.get("n")) > 1 or _prompts(given.get("prompt")) > 1:
         return Unfit.SEVERAL
     if format_ == "responses" and (given.get("background") or given.get("conversation")):
         return Unfit.STATEFUL
-    if format_ == "messages" and given.get("container"):
+    if format_ == "messages" and (given.get("container") or given.get("thread")):
         return Unfit.STATEFUL
     return None
 
@@ -86,16 +89,107 @@ def unfit_answer(  # noqa: PLR0911 - one line a reason
         return Unfit.UNREADABLE
     if tree.get("error"):
         return Unfit.STATUS
+    try:
+        msgspec.convert(tree, _FORMS[format_])
+    except (msgspec.ValidationError, RecursionError):
+        return Unfit.UNREADABLE
     found = judge(tree)
     if found is Unfit.TOOL_CALLS and rules.tool_calls:
         return None
     return found
 
 
+def _answers(number: object) -> float:
+    """How many answers are asked for. A format that has no such field lets anything stand there."""
+    return number if isinstance(number, int | float) else 1
+
+
 def _prompts(prompt: object) -> int:
     """How many texts a completion goes on from; a list of numbers is one, as tokens."""
     several = isinstance(prompt, list) and not any(isinstance(one, int) for one in prompt)
     return len(prompt) if several and isinstance(prompt, list) else 1
+
+
+# --- what can be sent again ---------------------------------------------------------------
+
+
+class _Call(Struct):
+    type: str | None = None
+
+
+class _Function(Struct):
+    arguments: str = ""
+
+
+class _Said(Struct):
+    tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(Struct):
+    message: _Said
+
+
+class _Chat(Struct):
+    choices: list[_Choice]
+
+
+class _Continued(Struct):
+    text: str = ""
+
+
+class _Completion(Struct):
+    choices: list[_Continued]
+
+
+class _Block(Struct):
+    type: str
+    text: str = ""
+    thinking: str = ""
+    citations: list[Any] | None = None
+
+
+class _Message(Struct):
+    content: list[_Block]
+    usage: dict[str, Any] | None = None
+
+
+class _Part(Struct):
+    type: str = ""
+    text: str = ""
+    refusal: str = ""
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+
+class _Item(Struct):
+    type: str
+
+
+class _Parts(Struct):
+    """Of a message, or of a thought."""
+
+    summary: list[_Part] | None = None
+    content: list[_Part] | None = None
+
+
+class _Response(Struct):
+    output: list[dict[str, Any]]
+
+
+class _Vectors(Struct):
+    data: list[dict[str, Any]]
+
+
+_FORMS: Final[Mapping[str, type[Struct]]] = {
+    "chat": _Chat,
+    "completions": _Completion,
+    "embeddings": _Vectors,
+    "messages": _Message,
+    "responses": _Response,
+}
+"""What an answer must have so that it can be sent as a stream: `replay.events` takes what has
+it."""
 
 
 # --- answers ------------------------------------------------------------------------------
@@ -110,23 +204,18 @@ _ORDER: Final = list(Unfit)
 _ORDER.sort(key=lambda one: one is Unfit.TOOL_CALLS)
 
 
-def _choices(tree: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    choices = tree.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
-        return None
-    return choices
+def _why(end: object, known: Mapping[str, Unfit]) -> Unfit:
+    """Why an answer that ended so is not kept."""
+    return known.get(end, Unfit.ABORTED) if isinstance(end, str) else Unfit.ABORTED
 
 
-def _chat(tree: Mapping[str, Any]) -> Unfit | None:
-    choices = _choices(tree)
+def _judge_chat(tree: Mapping[str, Any]) -> Unfit | None:
+    choices = tree["choices"]
     if not choices:
         return Unfit.UNREADABLE
     if len(choices) > 1:
         return Unfit.SEVERAL
-    message = choices[0].get("message")
-    if not isinstance(message, dict):
-        return Unfit.UNREADABLE
-    return _first(_chat_faults(message, choices[0].get("finish_reason")))
+    return _first(_chat_faults(choices[0]["message"], choices[0].get("finish_reason")))
 
 
 def _chat_faults(message: Mapping[str, Any], finish: object) -> Iterator[Unfit]:
@@ -136,48 +225,46 @@ def _chat_faults(message: Mapping[str, Any], finish: object) -> Iterator[Unfit]:
     if calls or finish in ("tool_calls", "function_call"):
         yield Unfit.TOOL_CALLS
     if finish not in ("stop", "tool_calls", "function_call"):
-        yield _FINISHES.get(finish, Unfit.ABORTED)
+        yield _why(finish, _FINISHES)
     if not (calls or message.get("content") or message.get("audio") or message.get("images")):
         yield Unfit.EMPTY
 
 
-_FINISHES: Final[dict[object, Unfit]] = {
+_FINISHES: Final[dict[str, Unfit]] = {
     "length": Unfit.TRUNCATED,
     "content_filter": Unfit.REFUSED,
 }
 
 
-def _completion(tree: Mapping[str, Any]) -> Unfit | None:
-    choices = _choices(tree)
+def _judge_completion(tree: Mapping[str, Any]) -> Unfit | None:
+    choices = tree["choices"]
     if not choices:
         return Unfit.UNREADABLE
     if len(choices) > 1:
         return Unfit.SEVERAL
     finish = choices[0].get("finish_reason")
     if finish != "stop":
-        return _FINISHES.get(finish, Unfit.ABORTED)
+        return _why(finish, _FINISHES)
     return None if choices[0].get("text") else Unfit.EMPTY
 
 
-def _message(tree: Mapping[str, Any]) -> Unfit | None:
-    content = tree.get("content")
-    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
-        return Unfit.UNREADABLE
-    return _first(_message_faults(content, tree.get("stop_reason")))
+def _judge_message(tree: Mapping[str, Any]) -> Unfit | None:
+    return _first(_message_faults(tree["content"], tree.get("stop_reason")))
 
 
 def _message_faults(content: list[Mapping[str, Any]], stop: object) -> Iterator[Unfit]:
-    if any(block.get("type") not in _SAID for block in content) or stop == "tool_use":
+    calls = [block for block in content if block.get("type") not in _SAID]
+    if calls or stop == "tool_use":
         yield Unfit.TOOL_CALLS
     if stop not in ("end_turn", "stop_sequence", "tool_use"):
-        yield _STOPS.get(stop, Unfit.ABORTED)
-    if not any(block.get("text") or block.get("type") not in _SAID for block in content):
+        yield _why(stop, _STOPS)
+    if not calls and not any(block.get("text") for block in content):
         yield Unfit.EMPTY
 
 
-_SAID: Final = frozenset({"text", "thinking", "redacted_thinking"})
+_SAID: Final = ("text", "thinking", "redacted_thinking")
 """Blocks of a message in which no tool has a part."""
-_STOPS: Final[dict[object, Unfit]] = {
+_STOPS: Final[dict[str, Unfit]] = {
     "max_tokens": Unfit.TRUNCATED,
     "model_context_window_exceeded": Unfit.TRUNCATED,
     "pause_turn": Unfit.TRUNCATED,
@@ -185,11 +272,18 @@ _STOPS: Final[dict[object, Unfit]] = {
 }
 
 
-def _response(tree: Mapping[str, Any]) -> Unfit | None:
-    output = tree.get("output")
-    if not isinstance(output, list) or not all(isinstance(one, dict) for one in output):
+def _judge_response(tree: Mapping[str, Any]) -> Unfit | None:
+    try:
+        for item in tree["output"]:
+            if msgspec.convert(item, _Item).type in _OF_PARTS:
+                msgspec.convert(item, _Parts)
+    except msgspec.ValidationError:
         return Unfit.UNREADABLE
-    return _first(_response_faults(tree, output))
+    return _first(_response_faults(tree, tree["output"]))
+
+
+_OF_PARTS: Final = frozenset({"message", "reasoning"})
+"""Items that a model says; all others are calls of tools, or of what a provider does by itself."""
 
 
 def _response_faults(tree: Mapping[str, Any], output: list[Mapping[str, Any]]) -> Iterator[Unfit]:
@@ -201,34 +295,27 @@ def _response_faults(tree: Mapping[str, Any], output: list[Mapping[str, Any]]) -
     elif status != "completed":
         yield Unfit.ABORTED
     parts = [
-        part
-        for item in output
-        if item.get("type") == "message" and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, dict)
+        part for item in output if item["type"] == "message" for part in item.get("content") or ()
     ]
     if any(part.get("type") == "refusal" for part in parts):
         yield Unfit.REFUSED
-    calls = any(item.get("type") not in ("message", "reasoning") for item in output)
+    calls = any(item["type"] not in _OF_PARTS for item in output)
     if calls:
         yield Unfit.TOOL_CALLS
     if not calls and not any(part.get("text") for part in parts):
         yield Unfit.EMPTY
 
 
-def _vectors(tree: Mapping[str, Any]) -> Unfit | None:
-    data = tree.get("data")
-    if not isinstance(data, list) or not all(
-        isinstance(one, dict) and one.get("embedding") for one in data
-    ):
+def _judge_vectors(tree: Mapping[str, Any]) -> Unfit | None:
+    if not all(one.get("embedding") for one in tree["data"]):
         return Unfit.UNREADABLE
-    return None if data else Unfit.EMPTY
+    return None if tree["data"] else Unfit.EMPTY
 
 
 _JUDGES: Final = {
-    "chat": _chat,
-    "completions": _completion,
-    "embeddings": _vectors,
-    "messages": _message,
-    "responses": _response,
+    "chat": _judge_chat,
+    "completions": _judge_completion,
+    "embeddings": _judge_vectors,
+    "messages": _judge_message,
+    "responses": _judge_response,
 }

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "simulate": "extproc.cli.simulate:simulate",
     "keys": "extproc.cli.keys:keys",
     "usage": "extproc.cli.usage:usage",
+    "cache": "extproc.cli.cache:cache",
     "tail": "extproc.cli.tail:tail",
     "report": "extproc.cli.report:report",
     "guard": "extproc.cli.guard:guard",

@@ -89,11 +89,22 @@ class Client:
         """The answer to any body. Raises Failed."""
         return self._whole("POST", path, (), body, content_type, holds=holds)
 
+    def delete(
+        self, path: str, query: Sequence[tuple[str, str]] = (), *, holds: Sequence[str]
+    ) -> dict[str, Any]:
+        """The answer to a removal. Raises Failed."""
+        return self._whole("DELETE", path, query, holds=holds)
+
     def lines(
-        self, path: str, query: Sequence[tuple[str, str]] = (), *, within: float = WITHIN
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        within: float = WITHIN,
+        longest: int = LONGEST_LINE,
     ) -> Iterator[bytes]:
         """The lines of an answer as they come, empty ones left out. Raises Failed, also when the
-        answer breaks off."""
+        answer breaks off, or for a line of more than `longest` bytes."""
         with self._asked("GET", path, query, within=within) as response:
             rest = b""
             while True:
@@ -102,7 +113,7 @@ class Client:
                     part = response.read1(READ)
                 *whole, rest = (rest + part).split(b"\n")
                 yield from (line for line in whole if line.strip())
-                if len(rest) > LONGEST_LINE:
+                if len(rest) > longest:
                     raise Failed(f"{self.admin}: a line of the answer is too long")
                 if not part:
                     break

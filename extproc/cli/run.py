@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from extproc.cli.caching import flags
 from extproc.config import ConfigError
 from extproc.guard.scanning import NAMES, TIMEOUT
 from extproc.stack import Options, Stack, StackError
@@ -41,6 +42,7 @@ TRY = """\
               help="The endpoint of --guard http.")  # fmt: skip
 @click.option("--guard-timeout", default=TIMEOUT, show_default=True,
               envvar="TOLLGATE_GUARD_TIMEOUT", type=click.FloatRange(0, min_open=True))  # fmt: skip
+@flags
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0))
 @click.option("--time-scale", default=1.0, show_default=True, hidden=True)
 def run(config: Path, **options: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Unpack
 
 import click
 import uvloop
@@ -12,6 +13,8 @@ from extproc import addresses
 from extproc.accounting.ledger import LedgerError
 from extproc.alerts import alerts
 from extproc.cli.asking import SPAN
+from extproc.cli.caching import Flags, caching, flags
+from extproc.cli.caching import check as check_cache
 from extproc.guard.scanning import NAMES, TIMEOUT, check
 from extproc.identity import SecretError
 from extproc.server import Settings
@@ -61,6 +64,10 @@ ADMIN = "127.0.0.1:9902"
 @click.option("--guard-timeout", default=TIMEOUT, show_default=True,
               envvar="TOLLGATE_GUARD_TIMEOUT", type=click.FloatRange(0, min_open=True),
               help="Seconds that Presidio or the endpoint has for a request's texts.")  # fmt: skip
+@flags
+@click.option("--judge-url", default=None, metavar="URL", envvar="TOLLGATE_JUDGE_URL",
+              help="The gateway itself, without /v1: where caches' judges are asked; its key is in "
+                   "TOLLGATE_JUDGE_KEY.")  # fmt: skip
 @click.option("--drain-timeout", default=30.0, show_default=True, type=click.FloatRange(0),
               help="Seconds that live requests get after SIGTERM.")  # fmt: skip
 @click.option("--log-level", default="info", show_default=True,
@@ -83,8 +90,10 @@ def serve(
     guard: str,
     guard_url: str | None,
     guard_timeout: float,
+    judge_url: str | None,
     drain_timeout: float,
     log_level: str,
+    **cached: Unpack[Flags],
 ) -> None:
     """Decide about requests: the gRPC service behind Envoy's ext_proc filters."""
     if workers > 1 and redis is None:
@@ -102,6 +111,7 @@ def serve(
         alert_url=alert_url,
         tiers=tiers,
     )
+    cache = caching(cached, judge_url)
     try:
         each = [
             Settings(
@@ -113,6 +123,7 @@ def serve(
                 guard=guard,
                 guard_url=guard_url,
                 guard_timeout=guard_timeout,
+                cache=cache,
                 drain_timeout=drain_timeout,
                 log_level=log_level,
             )
@@ -122,6 +133,7 @@ def serve(
         # Wrong ones are told before anything runs.
         alerts(alert_url, os.environ)
         check(guard, guard_url, os.environ)
+        check_cache(cache, os.environ, data.resolve())
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     logs.configure(log_level)

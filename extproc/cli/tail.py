@@ -64,8 +64,10 @@ def told(record: Record) -> str:
         money(None if cost is None else cost["total"] / NANO),
         seconds(record.get("duration")),
     ]
+    if record.get("kind") == "shadow":
+        parts.append("shadow")
     if record.get("cache", "bypass") != "bypass":
-        parts.append(f"cache {plain(record['cache'])}")
+        parts.append(_cached(record))
     if record.get("guard"):
         parts.append(_found(record["guard"]))
     if record.get("aborted"):
@@ -73,6 +75,14 @@ def told(record: Record) -> str:
     if error is not None:
         parts.append(plain(error))
     return "  ".join([*parts, plain(record.get("id"))])
+
+
+def _cached(record: Record) -> str:
+    """What the cache did: `cache semantic 0.973, saved $0.0120`."""
+    score, saved = record.get("cache_score"), record.get("saved")
+    like = "" if score is None else f" {score:.3f}"
+    less = f", saved {money(saved / NANO)}" if saved else ""
+    return f"cache {plain(record['cache'])}{like}{less}"
 
 
 def _found(counts: Sequence[Mapping[str, Any]]) -> str:

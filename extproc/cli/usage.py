@@ -193,7 +193,10 @@ def story(found: Mapping[str, Any]) -> str:
     """A request's story for people."""
     first = ("id", "started", "outcome", "status", "error_type", "cache")
     parts = [pairs((name, plain(found[name])) for name in first if found.get(name) is not None)]
-    parts += [_section(name, found.get(name)) for name in ("who", "asked", "answered", "tokens")]
+    parts += [_section(name, found.get(name)) for name in ("who", "asked", "answered")]
+    if found.get("cached"):
+        parts.append(_section("cached", found["cached"]))
+    parts.append(_section("tokens", found.get("tokens")))
     cost = found.get("cost")
     if cost is not None:
         amounts = {"total": cost["total_usd"]} | {

@@ -17,6 +17,9 @@ _OURS = (
     "cost_nanousd",
     "estimated",
     "cache",
+    "cache_entry",
+    "cache_score",
+    "saved_nanousd",
     "identity",
     "key",
     "tenant",
@@ -30,7 +33,7 @@ _OURS = (
 """Dynamic metadata of the service, in the namespace `tollgate`."""
 
 
-_ENVOYS_OWN = "!response.code_details.startsWith('tg_')"
+_SERVICES = "response.code_details.startsWith('tg_')"
 _WORDS = "%LOCAL_REPLY_BODY%"
 MESSAGES = "/v1/messages"
 """Requests in Anthropic's format, the count of their tokens too."""
@@ -90,42 +93,43 @@ def _replies(max_body: int) -> tuple[_Reply, ...]:
             down, *server, "service_unavailable", "gateway policy service unavailable", status=503
         ),
         _Reply(
-            f"response.code == 413 && {_ENVOYS_OWN}",
+            "response.code == 413",
             "invalid_request_error",
             "request_too_large",
             "request_too_large",
             f"the request body is larger than {_size(max_body)}",
         ),
         _Reply(
-            f"response.code == 431 && {_ENVOYS_OWN}",
+            "response.code == 431",
             *invalid,
             "request_headers_too_large",
             "the request headers are too large",
         ),
         _Reply("response.code_details == 'direct_response'", *missing, "not_found"),
         # The rest Envoy says before there is a request; it has no words of its own then.
-        _Reply(f"response.code == 404 && {_ENVOYS_OWN}", *missing, "not_found", no_route),
+        _Reply("response.code == 404", *missing, "not_found", no_route),
         _Reply(
-            f"response.code == 400 && {_ENVOYS_OWN}",
+            "response.code == 400",
             *invalid,
             text="the request is not well-formed HTTP",
         ),
         _Reply(
-            f"response.code == 403 && {_ENVOYS_OWN}",
+            "response.code == 403",
             "invalid_request_error",
             "permission_error",
             text="the connection cannot be upgraded",
         ),
-        _Reply(f"response.code == 504 && {_ENVOYS_OWN}", "server_error", "timeout_error"),
-        _Reply(f"response.code >= 500 && {_ENVOYS_OWN}", *server),
-        _Reply(_ENVOYS_OWN, *invalid),
+        _Reply("response.code == 504", "server_error", "timeout_error"),
+        _Reply("response.code >= 500", *server),
+        _Reply("true", *invalid),
     )
 
 
 def local_replies(max_body: int) -> Node:
     """Envoy's own answers as OpenAI's error object, or as Anthropic's where a client speaks that.
 
-    The service's own answers carry details that begin with `tg_` and match none.
+    The service's own answers carry details that begin with `tg_` and pass as they are: they match
+    the first, and so are held against no other.
     """
     replies = _replies(max_body)
     anthropic = [
@@ -144,25 +148,22 @@ def local_replies(max_body: int) -> Node:
         )
         for one in replies
     ]
-    return {"mappers": [*anthropic, *openai]}
+    return {"mappers": [{"filter": _cel(_SERVICES)}, *anthropic, *openai]}
 
 
 def _mapper(reply: _Reply, expression: str, body: Node) -> Node:
-    node: Node = {
-        "filter": {
-            "extension_filter": extension(
-                "cel",
-                "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                {"expression": expression},
-            )
-        }
-    }
+    node: Node = {"filter": _cel(expression)}
     if reply.status is not None:
         node["status_code"] = reply.status
     if reply.text is not None:
         node["body"] = {"inline_string": reply.text}
     node["body_format_override"] = {"content_type": "application/json", "json_format": body}
     return node
+
+
+def _cel(expression: str) -> Node:
+    kind = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {"extension_filter": extension("cel", kind, {"expression": expression})}
 
 
 def _size(count: int) -> str:

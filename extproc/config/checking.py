@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extproc.config import discover, source
+from extproc.config import cache, discover, guard, source
 from extproc.config.findings import ConfigError, Finding, Severity
 from extproc.config.gateway import Gateway
-from extproc.config.guard import weak
 from extproc.config.identity import identities
 from extproc.config.loading import load_document
 from extproc.config.options import RenderOptions, Settings
@@ -79,7 +78,7 @@ def _check_gateway(document: Document) -> list[Finding]:
         *_embeddings(gateway, top),
         *_reachable(gateway, top),
         *_unused(gateway, top),
-        *_guard(gateway, top),
+        *_weak(gateway, top),
     ]
     settings = Settings.of(gateway, RenderOptions())
     host, _ = settings.gateway
@@ -107,10 +106,10 @@ def _embeddings(gateway: Gateway, top: At) -> list[Finding]:
     return list(mixed(top.get("chains"), gateway.chains, targets))
 
 
-def _guard(gateway: Gateway, top: At) -> list[Finding]:
-    return [
-        top.get(*one.path).say(one.message, one.rule, Severity.WARNING) for one in weak(gateway)
-    ]
+def _weak(gateway: Gateway, top: At) -> list[Finding]:
+    """What can be, and does other than it seems."""
+    found = (*guard.weak(gateway), *cache.weak(gateway))
+    return [top.get(*one.path).say(one.message, one.rule, Severity.WARNING) for one in found]
 
 
 def _reachable(gateway: Gateway, top: At) -> list[Finding]:

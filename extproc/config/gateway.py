@@ -12,6 +12,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from extproc.policy import (
+    CacheKind,
+    CacheMode,
+    CacheScope,
     Ceilings,
     DialectName,
     GuardAction,
@@ -31,7 +34,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class Seconds(float):
-    """A duration. Read from `10s`, `500ms`, `2m`, `1h` or a number of seconds."""
+    """A duration. Read from `10s`, `500ms`, `2m`, `1h`, `30d` or a number of seconds."""
 
     __slots__ = ()
 
@@ -177,6 +180,43 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     on_failure: Literal["closed", "open"] | None = None
 
 
+class CacheTimes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long answers are kept; see `CacheTtl`."""
+
+    default: Seconds | None = None
+    factual: Seconds | None = None
+    dynamic: Seconds | None = None
+    kinds: dict[str, Seconds] = {}
+    longest: Seconds | None = None
+
+
+class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which answers are kept, and for whom; see `CachePolicy`."""
+
+    mode: CacheMode | bool | None = None
+    max_error: float | None = None
+    audit: float | None = None
+    verifier: Literal["calibrated", "threshold"] | None = None
+    threshold: float | None = None
+    min_score: float | None = None
+    strict: bool | None = None
+    scope: CacheScope | None = None
+    allow_scope: CacheScope | None = None
+    custom_keys: bool | None = None
+    ttl: CacheTimes = CacheTimes()
+    kinds: dict[str, CacheKind] = {}
+    max_entry_bytes: Size | None = None
+    temperature_max: float | None = None
+    embed: Literal["last_user_turn", "conversation"] | None = None
+    tool_calls: bool | None = None
+    tags: tuple[str, ...] = ()
+    wait: Wait | None = None
+    judge: str | None = None
+
+
+Cached = CacheMode | bool | Cache
+
+
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which requests a route takes. All headers must have exactly these values."""
 
@@ -209,6 +249,8 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ttl: Wait | None = None
     """How long requests wait in the queue at most. None: as the queue says."""
     guard: Guard | None = None
+    """What differs from the whole gateway's. None: nothing."""
+    cache: Cached | None = None
     """What differs from the whole gateway's. None: nothing."""
 
 
@@ -274,4 +316,6 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     queue: Queue = Queue()
     guard: Guard | None = None
     """On every route. None: no guard, but on routes that speak of one."""
+    cache: Cached | None = None
+    """On every route. None: no cache, but on routes that speak of one."""
     envoy: Listen = Listen()

@@ -21,6 +21,7 @@ from extproc.config.options import Settings
 from extproc.config.parts import Node, Noted, duration, extension, socket_address
 from extproc.config.routes import GATEWAY_TABLE, TARGET_MODE, target_policy, target_table
 from extproc.headers import (
+    CACHE_OF_ANSWER,
     FILTER,
     GATEWAY_READS,
     INTERNAL,
@@ -121,6 +122,7 @@ def _gateway(gateway: Gateway, settings: Settings, table: Node) -> Node:
                             "response_mutations": [
                                 {"remove_on_match": {"key_matcher": {"prefix": INTERNAL}}},
                                 {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                                *({"remove": name} for name in CACHE_OF_ANSWER),
                             ]
                         }
                     },

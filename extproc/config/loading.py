@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from extproc.catalogue import FEATURES
-from extproc.config import source, typed
+from extproc.config import cache, source, typed
 from extproc.config.callers import unfit
 from extproc.config.findings import ConfigError, Path, Severity, suggest
 from extproc.config.gateway import NAME, Gateway, Identified, Identity, Provider, Target
@@ -111,6 +111,8 @@ class _Names:
         self._mistakes((), limit_mistakes(self._gateway))
         self._mistakes((), empty(self._document.data))
         self._mistakes((), guard_mistakes(self._gateway))
+        self._mistakes((), cache.empty(self._document.data))
+        self._mistakes((), cache.mistakes(self._gateway))
         self._envoy()
 
     def _error(self, path: Path, message: str, rule: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from extproc.config import cache
 from extproc.config.clusters import level_cluster, provider_cluster
 from extproc.config.credentials import (
     CREDENTIALS,
@@ -100,6 +101,8 @@ def _metadata(policy: Any) -> Node:
             said[name] = written
     if (guard := getattr(policy, "guard", None)) is not None:
         said["guard"] = plain(guard)
+    if (cached := getattr(policy, "cache", None)) is not None:
+        said["cache"] = cache.plain(cached)
     return {"filter_metadata": {NAMESPACE: said}}
 
 
@@ -166,6 +169,7 @@ def host_policy(gateway: Gateway, settings: Settings) -> HostPolicy:
         timezone=gateway.timezone,
         queue=queue_policy(gateway),
         guard=guard_policy(gateway.guard),
+        cache=cache.cache_field(gateway.cache),
         chains=gateway.chains,
         targets={
             name: msgspec.structs.replace(
@@ -227,6 +231,7 @@ def _route(gateway: Gateway, route: Route, settings: Settings) -> Node:
         priority=route.priority,
         ttl=route.ttl,
         guard=guard_policy(route.guard),
+        cache=cache.cache_field(route.cache),
     )
     # A route for everybody also takes paths that do not exist: the service answers those.
     match: Node = {"prefix": "/v1/" if route.match.headers else "/"}

@@ -125,6 +125,8 @@ RULES: Final[dict[str, str]] = {
     "bad-ceiling": "A provider's ceilings are in range.",
     "bad-guard": "A guard's types exist, and its patterns, words and numbers can be used.",
     "weak-guard": "A guard does what it seems to do, also when its detector is away.",
+    "bad-cache": "A cache's mode, scope, times and scores can be, and its judge is a chain.",
+    "weak-cache": "A cache does what it seems to do, and serves nobody an answer unawares.",
     "chain-differs": "A route's own levels are those of its chain.",
     "target-differs": "Both places of a target's policy agree.",
 }

@@ -20,8 +20,8 @@ Report = Callable[[Path, str, str], None]
 """Takes a path, a message and the name of the rule."""
 
 _MISSING = object()
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB|B)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -56,9 +56,11 @@ def _value(kind: Any, node: Any, path: Path, report: Report) -> Any:
 
 def _alternative(kinds: tuple[Any, ...], node: Any) -> Any:
     """What `node` is meant to be: a mapping is the Struct or dict among `kinds`, if there is one,
-    and anything else the first that is none."""
+    true and false are a bool, and anything else is the first that is none of these."""
     known = [one for one in kinds if one is not type(None)]
     structs = [one for one in known if _is_mapping(one)]
+    if isinstance(node, bool) and bool in known:
+        return bool
     others = [one for one in known if one not in structs]
     return (structs or others)[0] if isinstance(node, dict) else (others or structs)[0]
 
@@ -127,7 +129,7 @@ def _leaf(kind: Any, node: Any, path: Path, report: Report) -> Any:
 
 
 def seconds(node: Any) -> Seconds:
-    """A duration from `10s`, `500ms`, `2m`, `1h` or a number. Raises ValueError."""
+    """A duration from `10s`, `500ms`, `2m`, `1h`, `30d` or a number. Raises ValueError."""
     if isinstance(node, (int, float)) and not isinstance(node, bool) and node > 0:
         return Seconds(node)
     if isinstance(node, str) and (found := _DURATION.fullmatch(node)):

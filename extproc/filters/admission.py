@@ -13,6 +13,7 @@ import msgspec
 
 from extproc import headers as h
 from extproc import strict_json
+from extproc.cache.question import Outcome, Question, Served
 from extproc.catalogue import NEED, Model, Price, estimate
 from extproc.dialects import ClientFormat, ClientRequest, Dialect
 from extproc.errors import ClientError, bad_request
@@ -95,6 +96,15 @@ class Asked:
     """What the guard knows of it."""
     rewritten: bool = False
     """Its body is not what came any more: what came must not go up."""
+    question: Question | None = None
+    """What the cache knows of it. None: it has no part in the cache."""
+    served: Served | None = None
+    """What the cache answers it with."""
+    cache: Outcome = "bypass"
+    cache_reason: str = ""
+    """Why it has no part in the cache."""
+    saved: int = 0
+    """Nano-dollars that the cache saved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,16 @@ import time
 from base64 import b64decode
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from extproc import headers as h
 from extproc.accounting import Meter, estimate_answer, meter_of, read_answer
+from extproc.cache.replay.pieces import StreamError
 from extproc.catalogue import Price
 from extproc.errors import ClientError
-from extproc.filters import guarded, limited, models
+from extproc.filters import cached, embedded, guarded, keeping, limited, models
 from extproc.filters.admission import (
     CALLER_SECRETS,
     PATHS,
@@ -167,7 +168,49 @@ class GatewayExchange:
     async def _on_body(self, event: RequestBody) -> Actions:
         asked, rooms = self._known(), self._rooms
         planned = await let_in(rooms, asked, self._format, event.data)
-        planned = await limited.ask(rooms, asked, planned)
+        planned = await cached.ask(rooms, asked, self._format, planned)
+        if asked.served is not None:
+            try:
+                return await self._serve(asked, planned)
+            except StreamError:
+                await cached.spoiled(rooms, asked)
+        if asked.question is not None and asked.question.follows:
+            longest = min(asked.question.rules.wait + limited.longest(asked), limited.MOST_WAIT)
+            return (Wait(longest + limited.WAIT_MARGIN, partial(self._on_flight, planned)),)
+        return await self._admit(asked, planned)
+
+    async def _on_flight(self, planned: Planned) -> Sequence[Pass | Answer]:
+        """The same is being asked: its answer is this one's, or this one goes on."""
+        asked = self._known()
+        try:
+            await cached.waited(self._rooms, asked)
+            if asked.served is not None:
+                try:
+                    return await self._serve(asked, planned)
+                except StreamError:
+                    await cached.spoiled(self._rooms, asked)
+            actions = await self._admit(asked, planned)
+            # Envoy has been told how long it may take, and takes that once.
+            if isinstance(actions[0], Wait):
+                return await actions[0].then()
+        except ClientError as error:
+            return self._fail(error)
+        return cast("Sequence[Pass | Answer]", actions)
+
+    async def _serve(self, asked: Asked, planned: Planned) -> Sequence[Answer]:
+        """Answer with what is kept. Raises StreamError for what cannot be sent, and ClientError
+        for what may not be."""
+        fields, body = await cached.answer(self._rooms, asked)
+        if self._settlement is not None and asked.served is not None:
+            self._settlement.serves(planned.body, asked.served.entry.value)
+        cached.hit(self._rooms, asked)
+        self._first = time.monotonic() - asked.clock if asked.stream else None
+        facts = self._settle(200, usage=Usage(0, 0), ttft=self._first)
+        return (Answer(200, fields, body, f"tg_cache_{asked.cache}", facts),)
+
+    async def _admit(self, asked: Asked, planned: Planned) -> Sequence[Pass | Wait]:
+        """Reserve what it may use, and send it up when its turn has come."""
+        planned = await limited.ask(self._rooms, asked, planned)
         if self._settlement is not None:
             self._settlement.reserve(planned.body, reserved(asked, planned), asked.price)
         grant = asked.grant
@@ -225,11 +268,14 @@ class GatewayExchange:
             (h.TARGET, asked.target.target if asked.target else ""),
             (h.MODEL, asked.target.model if asked.target else ""),
             (h.ATTEMPTS, str(asked.attempts)),
-            (h.CACHE, "bypass"),
+            (h.CACHE, asked.cache),
         ]
         remove = [name for name in sent if name.startswith(h.INTERNAL)]
+        remove += keeping.heard(asked, sent)
+        self._rooms.last.served(asked)
         limited.tell(asked, fields, remove)
         if event.status not in OK or event.end:
+            keeping.drop(self._rooms, asked)  # its body may take its time
             settled = self._settle(event.status, error=str(event.status))
             return (Pass(set=fields, remove=remove, facts=settled),)
         remove.append("content-length")
@@ -275,6 +321,9 @@ class GatewayExchange:
             return self._fail(error, **known)
         self._settlement.saw(guarded.kept(asked, event.data))
         facts = self._settle(self._status, **known)
+        spent = int(facts.get("cost_nanousd", 0))
+        keeping.keep_whole(self._rooms, asked, event.data, spent)
+        body = await embedded.joined(self._rooms, asked, body, spent)
         fields = [(h.MODEL, model_header(model))] if model else []
         if "cost_usd" in facts:
             fields.append((h.COST, str(facts["cost_usd"])))
@@ -292,7 +341,10 @@ class GatewayExchange:
 
     async def _on_piece(self, meter: Meter, event: Chunk) -> Actions:
         asked = self._known()
+        keeping.piece(self._rooms, asked, event.data)
         data = meter.feed(event.data)
+        if meter.failed:
+            keeping.drop(self._rooms, asked)
         if self._settlement is not None and (self._passage is None or self._passage.may_be_kept):
             self._settlement.saw(data)
         if self._first is None and meter.content:
@@ -313,6 +365,7 @@ class GatewayExchange:
         if meter is None or self._closed:
             return GO
         rest = b64decode(event.headers.get(h.I_REST, ""))
+        keeping.piece(self._rooms, self._known(), rest)
         try:
             last = await self._last(meter, meter.feed(rest) + meter.end())
         except guarded.Cut as cut:
@@ -375,7 +428,8 @@ class GatewayExchange:
         return self._settle_stream(meter, error, aborted=aborted)
 
     def _settle_stream(self, meter: Meter, error: str | None, *, aborted: bool = False) -> Facts:
-        return self._settle(
+        known = self._settlement is None or self._settlement.settled
+        facts = self._settle(
             self._status,
             error=error,
             usage=meter.billed(),
@@ -384,10 +438,15 @@ class GatewayExchange:
             ttft=self._first,
             aborted=aborted,
         )
+        if not known and meter.done and error is None:
+            spent = int(facts.get("cost_nanousd", 0))
+            keeping.keep_stream(self._rooms, self._known(), spent)
+        return facts
 
     def _fail(self, error: ClientError, **known: object) -> Sequence[Answer]:
         asked = self._asked
         if asked is not None:
+            keeping.drop(self._rooms, asked)
             error = limited.refused(asked, error)
         fields = error.headers()
         if asked is not None:
@@ -403,6 +462,7 @@ class GatewayExchange:
         self.alarm = None
         if self._asked is None:
             return
+        keeping.drop(self._rooms, self._asked)
         if self._meter is not None and not self._closed:
             self._close(self._meter, "cancelled", aborted=True)
         elif self._settlement is not None and not self._settlement.settled:

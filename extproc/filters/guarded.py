@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from extproc import headers as h
 from extproc.dialects import ClientFormat, ClientRequest
@@ -16,14 +17,14 @@ from extproc.errors import ClientError, bad_request
 from extproc.filters.admission import Asked
 from extproc.filters.large import LARGE
 from extproc.filters.rooms import Rooms
+from extproc.filters.whose import owner, session_of
 from extproc.guard import BlockedError, GuardError, StoppedError, TooMuchError
 from extproc.guard.custom import PatternError
 from extproc.guard.guarded import Guarded, Watch
 from extproc.guard.rules import rules
 from extproc.guard.sessions import FullError
-from extproc.identity.values import MOST_CHARACTERS
+from extproc.mistakes import mistake
 from extproc.policy import PolicyError
-from extproc.records import NOBODY
 from extproc.routing import Route
 from extproc.rule_error import RuleError
 from extproc.telemetry.guard import Outcome
@@ -118,18 +119,9 @@ async def _again(rooms: Rooms, format_: ClientFormat, body: bytes, before: int) 
 
 
 def _whose(asked: Asked, read: ClientRequest) -> tuple[str, str] | None:
-    """The owner and the name of a request's session; None: it is of none.
-
-    A session is its caller's and its user's, as they were said: an attribution is cut and cleaned,
-    and so may be two users'. What is so long that it may have been cut names nobody.
-    """
-    caller, said = asked.caller or NOBODY, asked.attribution
-    session = said.session
-    if not session or max(len(session), len(said.user or "")) >= MOST_CHARACTERS:
-        return None
-    headers = [asked.headers.get(name) for name in (h.USER, h.SESSION, h.HELICONE_USER)]
-    owner = (caller.source, caller.tenant, caller.key, said.user, read.user, *headers)
-    return json.dumps(owner), session
+    """The owner and the name of a request's session; None: it is of none."""
+    session = session_of(asked)
+    return None if session is None else (owner(asked, read), session)
 
 
 async def answer(rooms: Rooms, asked: Asked, body: bytes) -> bytes:
@@ -140,6 +132,50 @@ async def answer(rooms: Rooms, asked: Asked, body: bytes) -> bytes:
         return await rooms.guard.answer(asked.guarded, body, asked.format)
     except Exception as error:  # noqa: BLE001 - whatever fails here, nothing goes out unseen
         raise refused(error) from None
+
+
+async def restored(rooms: Rooms, asked: Asked, body: bytes) -> bytes:
+    """An answer out of the cache, which the guard saw when it was kept, with this request's values
+    put back. Raises ClientError for what must not pass."""
+    known = asked.guarded
+    if known is None or not known.mapping:
+        return body
+    unseen = replace(known, watch=replace(known.watch, rules=replace(known.rules, response=False)))
+    try:
+        found = await rooms.guard.answer(unseen, body, asked.format)
+    except Exception as error:  # noqa: BLE001 - whatever fails here, nothing goes out unseen
+        raise refused(error) from None
+    return found
+
+
+async def seen(rooms: Rooms, asked: Asked, answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What may be kept of a provider's answer (read): as the guard lets it pass, and with
+    placeholders in their places. None: nothing, for it holds what stays where it is, or cannot be
+    looked through. Where a route's guard looks at requests alone, answers are looked through here
+    all the same, and what is found in one keeps it out of the cache."""
+    known = asked.guarded
+    if known is None:
+        return answer
+    reviews = known.rules.response and known.rules.enforce
+    if known.reviewed is not None:
+        flagged = any(where == "response" and done == "flag" for _, done, where in known.counts)
+        return None if flagged or known.unguarded else _decoded(known.reviewed)
+    rules = replace(known.rules, response=True)
+    fresh = Guarded(replace(known.watch, rules=rules), b"")
+    # So that placeholders which were given are not taken for findings.
+    fresh.mapping = known.mapping
+    try:
+        await rooms.guard.answer(fresh, msgspec.json.encode(answer), asked.format)
+    except Exception:  # noqa: BLE001 - what cannot be looked through is not kept
+        return None
+    if fresh.unguarded or any(done == "flag" or not reviews for _, done, _ in fresh.counts):
+        return None
+    return answer if not reviews or fresh.reviewed is None else _decoded(fresh.reviewed)
+
+
+def _decoded(answer: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(answer)
+    return found
 
 
 def kept(asked: Asked, body: bytes) -> bytes:
@@ -190,10 +226,7 @@ class Cut(Exception):  # noqa: N818 - an end, and no fault of anybody's
 def refused(error: Exception) -> ClientError:
     """What the client is told."""
     if not isinstance(error, BlockedError | GuardError):
-        # Its text may hold a value, and so may its frames.
-        last = traceback.extract_tb(error.__traceback__)[-1:]
-        where = [f"{Path(one.filename).name}:{one.lineno}" for one in last]
-        log.error("the guard failed", extra={"error": type(error).__name__, "where": where})
+        log.error("the guard failed", extra=mistake(error))
         return BROKEN
     if isinstance(error, FullError):
         return FULL

@@ -21,6 +21,8 @@ from extproc.rule_error import RuleError
 
 WAIT_MARGIN: Final = 5.0
 """Seconds that Envoy waits longer than the queue lets anybody: ours is the answer then."""
+MOST_WAIT: Final = 590.0
+"""Seconds that Envoy may be told to wait for a message at most, ten minutes, with room for that."""
 GENERATE: Final = frozenset({"chat", "completions", "responses", "messages"})
 """Formats whose answers have output tokens."""
 LIMIT_FIELDS: Final = tuple(
@@ -39,6 +41,11 @@ def compiled(route: Route) -> Compiled:
         except RuleError as error:
             raise PolicyError(f"limits: {error}") from error
     return found
+
+
+def longest(asked: Asked) -> float:
+    """Seconds that a request may wait in the queue. Raises PolicyError."""
+    return compiled(asked.route).ttl
 
 
 async def ask(rooms: Rooms, asked: Asked, planned: Planned) -> Planned:

@@ -33,7 +33,7 @@ def callers_key(key: str | None, header: str | None) -> list[tuple[str, str]]:
 
 def private(name: str) -> bool:
     """Headers that are nobody's business but ours."""
-    return name.startswith(("x-tollgate-", "x-sim-", "x-portkey-", "helicone-"))
+    return name.startswith(("x-tollgate-", "x-sim-", "x-portkey-", "helicone-", "cf-aig-"))
 
 
 def vendor_of(format_: str) -> str:
@@ -47,8 +47,9 @@ def foreign(name: str, own: str) -> bool:
 
 
 def unwanted(name: str) -> bool:
-    """Headers of a provider that the client must not see: our names, cookies, our account."""
-    return name.startswith("x-tollgate-") or name in h.ACCOUNT
+    """Headers of a provider that the client must not see: our names, cookies, our account. What it
+    says of how long its answer holds goes as far as the gateway's filter, and Envoy removes it."""
+    return name in h.ACCOUNT or (name.startswith("x-tollgate-") and name not in h.CACHE_OF_ANSWER)
 
 
 def model_header(name: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from extproc.cache.room import Cache
 from extproc.dialects import ClientFormat, Dialect
 from extproc.filters.large import Large
+from extproc.filters.last import Last
 from extproc.filters.settlement import Ledger
 from extproc.guard.room import Guard
 from extproc.identity import Identify
@@ -30,5 +32,7 @@ class Rooms:
     limits: Limits
     large: Large
     guard: Guard
+    cache: Cache
+    last: Last
     secret: bytes = b""
     """What fingerprints of requests, and users in the access log, are keyed with."""

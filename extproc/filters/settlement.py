@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from extproc.accounting import (
     Cost,
     RequestRecord,
     Usage,
+    cache_facts,
+    cache_observed,
     cost,
     guard_counts,
     guard_facts,
     guard_observed,
+    shadow,
     usd,
 )
 from extproc.catalogue import Price
@@ -21,10 +25,22 @@ from extproc.errors import ClientError
 from extproc.filters.admission import Asked
 from extproc.identity import Attribution, attribution, user_hash
 from extproc.limits import Limits
-from extproc.records import ANONYMOUS, MOST_CONTENT, MOST_MODEL, NOBODY, Caller, Content, GuardCount
+from extproc.records import (
+    ANONYMOUS,
+    MOST_CONTENT,
+    MOST_MODEL,
+    NOBODY,
+    Caller,
+    Content,
+    GuardCount,
+    Observation,
+)
+from extproc.state.answers import shown
 from extproc.telemetry import Telemetry
 
 Facts = dict[str, str | int | float]
+FREE: Final = Cost(0, 0, 0, 0, 0, 0, 0, 0)
+"""What an answer out of the cache costs."""
 UNRECORDED: Final = ClientError(
     503,
     "server_error",
@@ -112,6 +128,15 @@ class Settlement:
             raise UNRECORDED
         # What happens to it is still written at its end, if there is room by then.
 
+    def serves(self, body: bytes, answer: bytes) -> None:
+        """An answer out of the cache is about to go out, as it is kept. Raises ClientError as
+        `reserve` does."""
+        if self._asked.route.policy.ledger == "required":
+            self.reserve(body, Usage(0, 0), None)
+        elif self._content:
+            self._request = body[:MOST_CONTENT]
+        self.saw(answer)
+
     def saw(self, data: bytes) -> None:
         """A piece of the answer, as the client gets it."""
         if self._content and len(self._answer) < MOST_CONTENT:
@@ -126,6 +151,7 @@ class Settlement:
         record = self._record(ending)
         self._telemetry.record(record)
         self._say_found(record)
+        self._say_cached(record)
         self._give_back(record)
         if (
             self._asked.caller is not None  # who was not let in takes no room
@@ -141,6 +167,36 @@ class Settlement:
             told.found(one.type, one.action, one.direction, one.count, observed=one.observed)
         if guarded is not None and guarded.mapping.tally.names:
             told.restored(len(guarded.mapping.tally.names))
+
+    def _say_cached(self, record: RequestRecord) -> None:
+        asked, told = self._asked, self._telemetry.cache
+        question = asked.question
+        if question is not None:
+            told.looked(asked.cache, question.kind, "" if asked.served else question.reason)
+        elif asked.cache_reason:
+            told.looked("bypass", "", asked.cache_reason)
+        if record.saved:
+            told.saved(record.saved)
+        if question is not None and question.billing is not None:
+            question.book = partial(self._book, record)
+            tokens, question.tokens = question.tokens, 0
+            if tokens:
+                self._book(record, tokens, number=1)
+
+    def _book(self, record: RequestRecord, tokens: int, *, number: int = 2) -> None:
+        """What an embedder took for the request's sake."""
+        billing = self._asked.question and self._asked.question.billing
+        if billing:
+            beside = shadow(
+                record,
+                model=billing.model,
+                provider=billing.provider,
+                price=billing.price,
+                usage=Usage(tokens),
+                number=number,
+            )
+            self._telemetry.record(beside)
+            self._ledger.settle(beside)
 
     def _say_whose(self) -> None:
         """Of a request that was refused before its body was read: its caller and headers say."""
@@ -182,7 +238,7 @@ class Settlement:
             status=ending.status,
             error_type=ending.error,
             usage=ending.usage,
-            cost=cost(ending.usage, ending.price),
+            cost=cost(ending.usage, ending.price) if asked.served is None else FREE,
             ttft=ending.ttft,
             attempts=asked.attempts,
             attribution=asked.attribution,
@@ -199,14 +255,29 @@ class Settlement:
             input_estimate=asked.tokens,
             ignored=asked.ignored,
             fingerprint=asked.fingerprint,
+            cache=asked.cache,
+            cache_kind=asked.question.kind if asked.question else None,
+            cache_entry=shown(asked.served.entry.head.id) if asked.served else None,
+            cache_score=asked.served.score if asked.served else None,
+            saved=asked.saved,
             observed=(
                 *asked.observed,
+                *_would(asked),
                 *guard_observed(found),
                 *(grant.observed if grant is not None else ()),
             ),
             guard=found,
             queued=grant.waited if grant is not None else None,
         )
+
+
+def _would(asked: Asked) -> tuple[Observation, ...]:
+    """What the cache would have served on a route where it only observes."""
+    question = asked.question
+    if question is None or question.would is None or question.rules.serve:
+        return ()
+    found, head = question.would, question.would.entry.head
+    return (cache_observed(shown(head.id), head.cost, found.score),)
 
 
 def guard_found(asked: Asked) -> tuple[GuardCount, ...]:
@@ -254,9 +325,9 @@ def facts(record: RequestRecord, spent: Cost | None, secret: bytes) -> Facts:
     found: Facts = {
         "request_id": record.id,
         "route": record.route,
-        "cache": "bypass",
         "attempts": record.attempts,
     }
+    found |= cache_facts(record)
     usage = record.usage
     if usage is not None:
         found |= {

@@ -68,6 +68,8 @@ class Route:
         """What the limits room makes of the policies, once."""
         self.watch: object | None = None
         """What the guard makes of them; False: nothing."""
+        self.cache: object | None = None
+        """What the cache makes of them; False: nothing."""
         self.identity = identity_policy(policy.identity or host.identity)
         self.tiers = frozenset(host.tiers)
         self.private = _private(self.identity)

@@ -59,7 +59,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True)
     answer: int
     """The id of the entry whose answer it is: its own, or for an alias another's."""
     target: str
-    tier: str
+    """That gave the answer. Empty: nobody's, any request may have it."""
+    provider_model: str = ""
+    """What the target asked its provider for then. Empty: not known."""
     cost: int
     """Nano-dollars that a hit saves."""
     text: bytes = b""
@@ -317,7 +319,7 @@ def alias_of(original: Entry, head: Head, vector: bytes) -> Entry:
         expires=min(head.expires, whole.expires),
         tags=tuple(dict.fromkeys((*head.tags, *whole.tags))),
         target=whole.target,
-        tier=whole.tier,
+        provider_model=whole.provider_model,
         kind=whole.kind,
     )
     return Entry(made, original.value, vector)

@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 _CHOSEN: Final[dict[str, Callable[[float, float], float]]] = {
+    "tollgate_cache_bytes": max,
+    "tollgate_cache_entries": max,
+    "tollgate_cache_evicted_total": max,
+    "tollgate_cache_expired_total": max,
+    "tollgate_cache_following_behind_seconds": max,
+    "tollgate_cache_forgotten_total": max,
+    "tollgate_cache_halted": max,
+    "tollgate_cache_index_entries": max,
+    "tollgate_cache_partitions": max,
     "tollgate_event_loop_lag_seconds": max,
     "tollgate_ledger_oldest_seconds": max,
     "tollgate_limits_processes": max,
     "tollgate_target_headroom": min,
 }
-"""Gauges of which the largest or the smallest counts; all else is added up."""
+"""Figures of which the largest or the smallest counts; all else is added up. What each worker says
+of the one store that all share would be counted several times."""
 _FIRST: Final = frozenset({"target_info"})
 """Facts of which the first worker's stands for all: they differ by an instance id only."""
 
@@ -31,9 +41,9 @@ class _Family:
 def merge(texts: Iterable[str]) -> bytes:
     """Add up the texts that several workers expose, sample by sample.
 
-    Counters, histograms and requests in flight are summed; of the event loops' lags the largest
-    stays, of targets' headroom the smallest. A text that cannot be read is left out: one sick
-    worker does not blind the others.
+    Counters, histograms and requests in flight are summed; of the event loops' lags and of what
+    workers know of the cache's store the largest stays, of targets' headroom the smallest. A text
+    that cannot be read is left out: one sick worker does not blind the others.
 
     The texts are ours, so a sample is known by its line up to the value: the same series is
     written the same way by every worker. Reading them as any Prometheus text, with the client

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from extproc import __version__
 from extproc.records import RequestRecord, Usage
 from extproc.telemetry import names
+from extproc.telemetry.cache import CacheFigures
 from extproc.telemetry.guard import GuardFigures
 from extproc.telemetry.limits import LimitFigures, observable
 from extproc.telemetry.series import Bounded, Counter, Family, Histogram
@@ -132,8 +133,7 @@ class Telemetry:
         self._counters = {
             metric.name: Family(metric, Counter)
             for metric in names.ALL
-            if metric.kind is names.Kind.COUNTER
-            and metric not in (*names.LEDGER.values(), *names.LIMITS.values())
+            if metric.kind is names.Kind.COUNTER and metric not in names.OBSERVED
         }
         self._histograms = {
             metric.name: Family(metric, Histogram)
@@ -172,6 +172,8 @@ class Telemetry:
         """What limits and the queue do."""
         self.guard = GuardFigures(self._counter, self._histogram)
         """What the guard finds and does."""
+        self.cache = CacheFigures(self._counter, self._histogram, meter)
+        """What the cache serves, learns and holds."""
 
     def watch_ledger(self, figures: Callable[[], Mapping[str, float]]) -> None:
         """Show what the ledger tells of itself, by the names of `names.LEDGER`."""
@@ -184,9 +186,9 @@ class Telemetry:
 
     def record(self, record: RequestRecord) -> None:
         """Count a finished request: durations, tokens, cost. Refusals, attempts and walks are
-        told as they happen and not counted from the record."""
+        told as they happen and not counted from the record. Of a shadow tokens and cost count."""
         try:
-            self._record(record)
+            (self._record if record.kind == "request" else self._paid)(record)
         except Exception:  # noqa: BLE001 - a request is never lost for a figure
             self.dropped()
 
@@ -289,6 +291,21 @@ class Telemetry:
             if record.ttft is not None and bundle.ttft is not None:
                 bundle.ttft.add(max(0.0, record.ttft))
 
+    def _paid(self, record: RequestRecord) -> None:
+        """A shadow: tokens and cost as of a request, and no request."""
+        usage, cost = record.usage, record.cost
+        whose = record.route, record.target, record.attribution.feature
+        if cost is not None:
+            self._counter(names.COST, *whose).add(cost.total)
+        else:
+            reason = "usage" if usage is None else "price"
+            self._counter(names.COST_UNKNOWN, record.route, record.target, reason).add(1)
+        bundle = _Bundle()
+        bundle.tokens = bundle.usage = bundle.per_token = None
+        if usage is not None and record.provider is not None and not usage.estimated:
+            bundle.usage = self._billed(record, self._model(record, served=True))
+        self._used(bundle, record)
+
     def _used(self, bundle: _Bundle, record: RequestRecord) -> None:
         usage = record.usage
         if usage is None:
@@ -352,12 +369,7 @@ class Telemetry:
     ) -> None:
         """The metrics of the convention, which need a provider. Tokens only as billed."""
         label = self._label
-        model = (
-            label[names.OPERATION](record.operation),
-            label[names.PROVIDER](record.provider),
-            label[names.REQUEST_MODEL](record.request_model, served=served),
-            label[names.RESPONSE_MODEL](record.response_model, served=served),
-        )
+        model = self._model(record, served=served)
         error = record.error_type
         if error is None and record.status >= _FIRST_ERROR:
             error = str(record.status)
@@ -368,11 +380,25 @@ class Telemetry:
             of(names.REQUEST_DURATION, *model, error),
         )
         if not estimated:
-            billed = _BILLED.get(record.operation, _BOTH)
-            bundle.usage = tuple(of(names.TOKEN_USAGE, *model, kind) for kind in billed)
+            bundle.usage = self._billed(record, model)
         if error is None:
             bundle.ttft = of(names.TIME_TO_FIRST_TOKEN, *model)
             bundle.per_token = of(names.TIME_PER_OUTPUT_TOKEN, *model)
+
+    def _model(self, record: RequestRecord, *, served: bool) -> tuple[str | None, ...]:
+        label = self._label
+        return (
+            label[names.OPERATION](record.operation),
+            label[names.PROVIDER](record.provider),
+            label[names.REQUEST_MODEL](record.request_model, served=served),
+            label[names.RESPONSE_MODEL](record.response_model, served=served),
+        )
+
+    def _billed(
+        self, record: RequestRecord, model: tuple[str | None, ...]
+    ) -> tuple[Histogram, ...]:
+        kinds = _BILLED.get(record.operation, _BOTH)
+        return tuple(self._histogram(names.TOKEN_USAGE, *model, kind) for kind in kinds)
 
     def _counter(self, metric: names.Metric, *values: str | None) -> Counter:
         label = self._label

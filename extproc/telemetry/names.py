@@ -64,6 +64,10 @@ ACTION: Final = "action"
 DIRECTION: Final = "direction"
 MODE: Final = "mode"
 PART: Final = "part"
+STAGE: Final = "stage"
+EQUAL: Final = "equal"
+AUDIT: Final = "audit"
+EVENT: Final = "event"
 
 OTHER: Final = "_OTHER"
 """The convention's word for a value that is not told apart."""
@@ -286,6 +290,76 @@ GUARD_FAILURES: Final = Metric(
     "placeholders.",
     (PART,),
 )
+CACHE_REQUESTS: Final = Metric(
+    "tollgate.cache.requests",
+    Kind.COUNTER,
+    "{request}",
+    "Requests on routes with a cache, by outcome (hit, semantic, miss, bypass), kind of content "
+    "and the reason why it was no hit.",
+    (OUTCOME, KIND, REASON),
+)
+CACHE_SAVED: Final = Metric(
+    "tollgate.cache.saved.usd",
+    Kind.COUNTER,
+    "",
+    "US dollars that the hits would have cost.",
+    (),
+)
+CACHE_DURATION: Final = Metric(
+    "tollgate.cache.lookup.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time that a part of a lookup took: exact, embed, search, or wait (for the answer to somebody "
+    "else's identical request).",
+    (STAGE,),
+    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+     5.0, 10.0, 30.0, 60.0),
+)  # fmt: skip
+CACHE_LABELS: Final = Metric(
+    "tollgate.cache.labels",
+    Kind.COUNTER,
+    "{label}",
+    "Answers of providers that were compared with the one kept for a similar question. equal: they "
+    "say the same; audit: the one that is kept would have been served.",
+    (EQUAL, AUDIT),
+)
+CACHE_EVENTS: Final = Metric(
+    "tollgate.cache.events",
+    Kind.COUNTER,
+    "{event}",
+    "Times that semantic serving of a partition halted since its audits said so, or resumed, as "
+    "each worker heard of it.",
+    (EVENT, ROUTE),
+)
+CACHE_STORED: Final = Metric(
+    "tollgate.cache.stored",
+    Kind.COUNTER,
+    "{answer}",
+    "Answers that were kept, by kind of content.",
+    (KIND,),
+)
+CACHE_NOT_STORED: Final = Metric(
+    "tollgate.cache.not_stored",
+    Kind.COUNTER,
+    "{answer}",
+    "Answers that were not kept, by reason.",
+    (REASON,),
+)
+CACHE_FAILURES: Final = Metric(
+    "tollgate.cache.failures",
+    Kind.COUNTER,
+    "{failure}",
+    "Times that a part of the cache (store, embedder, index, judge) was away, too slow or not "
+    "understood; to who asked it was a miss.",
+    (PART,),
+)
+CACHE_EMBEDDED: Final = Metric(
+    "tollgate.cache.embedded.tokens",
+    Kind.COUNTER,
+    "{token}",
+    "Tokens that an embedder which is paid for has read.",
+    (),
+)
 UNRECORDED: Final = Metric(
     "tollgate.ledger.unrecorded",
     Kind.COUNTER,
@@ -409,6 +483,52 @@ LIMITS: Final = {
 }  # fmt: skip
 """What the limits' store and the alerts tell of themselves, by their own names."""
 
+
+def _cache(name: str, kind: Kind, unit: str, description: str) -> Metric:
+    return Metric(f"tollgate.cache.{name}", kind, unit, description, ())
+
+
+CACHE: Final = {
+    "entries": _cache(
+        "entries", Kind.GAUGE, "{entry}", "Entries in the store, which workers share."
+    ),
+    "bytes": _cache("bytes", Kind.GAUGE, "By", "What they are counted to take there."),
+    "evicted": _cache(
+        "evicted", Kind.COUNTER, "{entry}", "Entries that the store let go since it was full."
+    ),
+    "expired": _cache("expired", Kind.COUNTER, "{entry}", "Entries whose time was over."),
+    "forgotten": _cache("forgotten", Kind.COUNTER, "{entry}", "Entries that were invalidated."),
+    "corrupt": _cache(
+        "corrupt", Kind.COUNTER, "{entry}",
+        "Entries, vectors and blobs found damaged: misses to who asked.",
+    ),
+    "index_entries": _cache(
+        "index.entries", Kind.GAUGE, "{entry}",
+        "Entries that a semantic lookup can find. Of several workers' the largest number.",
+    ),
+    "index_filling": _cache(
+        "index.filling", Kind.GAUGE, "{process}", "Workers whose index is being filled."
+    ),
+    "partitions": _cache(
+        "partitions", Kind.GAUGE, "{partition}",
+        "Partitions in a worker's memory. Of several workers' the largest number.",
+    ),
+    "halted": _cache(
+        "halted", Kind.GAUGE, "{partition}",
+        "Of these, those that serve nothing semantic since their audits were wrong too often.",
+    ),
+    "following_behind": _cache(
+        "following.behind", Kind.GAUGE, "s",
+        "Time since a worker last heard what changed in the store. Of several workers' the "
+        "longest.",
+    ),
+    "flights": _cache(
+        "flights", Kind.GAUGE, "{request}",
+        "Requests on their way to a provider whose answer identical ones may wait for.",
+    ),
+}  # fmt: skip
+"""What the cache tells of itself, by its own names."""
+
 ALL: Final = (
     TOKEN_USAGE,
     OPERATION_DURATION,
@@ -438,11 +558,24 @@ ALL: Final = (
     GUARD_DURATION,
     GUARD_RESTORED,
     GUARD_FAILURES,
+    CACHE_REQUESTS,
+    CACHE_SAVED,
+    CACHE_DURATION,
+    CACHE_LABELS,
+    CACHE_EVENTS,
+    CACHE_STORED,
+    CACHE_NOT_STORED,
+    CACHE_FAILURES,
+    CACHE_EMBEDDED,
     UNRECORDED,
     NOTES_LOST,
     DROPPED,
     IN_FLIGHT,
     LOOP_LAG,
     *LIMITS.values(),
+    *CACHE.values(),
     *LEDGER.values(),
 )
+
+OBSERVED: Final = frozenset({CACHE_SAVED, *LIMITS.values(), *CACHE.values(), *LEDGER.values()})
+"""Those that are looked up when somebody reads them, not added to as things happen."""

@@ -10,14 +10,31 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from pathlib import Path
 
 from extproc.cache.equality import same
 from tests.bench.cache_embedders import embedder
+from tests.bench.cache_files import whole
 from tests.bench.cache_vectors import FAMILIES, vectors
 
 _END = "_response"
+
+
+def read(path: Path) -> tuple[list[dict[str, str]], str, str]:
+    """Rows of which at least one answer was right, and the two models' names. Raises SystemExit
+    for what is no such file."""
+    rows = list(csv.DictReader(io.StringIO(whole(path), newline="")))
+    models = [name.removesuffix(_END) for name in rows[0] if name.endswith(_END)] if rows else []
+    if len(models) != 2 or not set(models) <= rows[0].keys():
+        raise SystemExit(f"{path}: not two columns of answers, <model>{_END}, beside <model>")
+    first, second = models
+    rows = [row for row in rows if "True" in (row[first], row[second])]
+    kinds = {row[first] == row[second] for row in rows}
+    if kinds != {True, False}:
+        raise SystemExit(f"{path}: there must be equal and different answers in it")
+    return rows, first, second
 
 
 def main() -> None:
@@ -27,17 +44,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--embedder", choices=FAMILIES)
     options = parser.parse_args()
-    with options.file.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    first, second = (name.removesuffix(_END) for name in rows[0] if name.endswith(_END))
-    rows = [row for row in rows if "True" in (row[first], row[second])]
+    rows, first, second = read(options.file)
     cosine: list[float | None] = [None] * len(rows)
     if options.embedder:
         embed = embedder(options.embedder)
-        a, b = (
-            vectors(options.embedder, [row[f"{name}{_END}"] for row in rows], embed)
-            for name in (first, second)
-        )
+        a, b = (vectors(embed, [row[f"{name}{_END}"] for row in rows]) for name in (first, second))
         cosine = [float(one) for one in (a * b).sum(1)]
     said = [
         same(row[f"{first}{_END}"], row[f"{second}{_END}"], near)

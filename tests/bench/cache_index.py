@@ -241,7 +241,7 @@ def main(data: Path, entries: tuple[int, ...], dim: int, *, here: bool) -> None:
         faiss.omp_set_num_threads(1)
         print(json.dumps(asyncio.run(measure(Corpus(np.load(data), entries[0])))))
         return
-    base = vectors("static", texts(data), embedder("static"))[:, :dim]
+    base = vectors(embedder("static"), texts(data))[:, :dim]
     base = base / np.maximum(np.linalg.norm(base, axis=1, keepdims=True), 1e-6)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "base.npy"

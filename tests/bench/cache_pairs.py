@@ -12,13 +12,30 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from extproc.cache import Neighbour
 from extproc.cache.core import Decision, Partition, Rules
 from tests.bench.cache_embedders import embedder
+from tests.bench.cache_files import lines, share
 from tests.bench.cache_vectors import FAMILIES, vectors
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Raises SystemExit that names the line which is none."""
+    pairs = []
+    for number, line in lines(path):
+        try:
+            pair = json.loads(line)
+            good = [type(pair[key]) for key in ("a", "b", "same")] == [str, str, bool]
+        except (ValueError, KeyError, TypeError):
+            good = False
+        if not good:
+            raise SystemExit(f'{path}, line {number}: not {{"a": "…", "b": "…", "same": true}}')
+        pairs.append(pair)
+    return pairs
 
 
 def judged(a: str, b: str, score: float, family: str, rules: Rules) -> Decision:
@@ -43,14 +60,12 @@ def main() -> None:
     )
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--embedder", choices=FAMILIES, default="static")
-    parser.add_argument("--delta", type=float, default=0.01)
+    parser.add_argument("--delta", type=share, default=0.01)
     options = parser.parse_args()
-    pairs = [
-        json.loads(line) for line in options.pairs.read_text("utf-8").splitlines() if line.strip()
-    ]
+    pairs = read(options.pairs)
     family = options.embedder
     embed = embedder(family)
-    a, b = (vectors(family, [pair[side] for pair in pairs], embed) for side in "ab")
+    a, b = (vectors(embed, [pair[side] for pair in pairs]) for side in "ab")
     scores = [float(one) for one in (a * b).sum(1)]
     truth = [bool(pair["same"]) for pair in pairs]
     rules = Rules(max_error=options.delta)

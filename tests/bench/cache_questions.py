@@ -502,3 +502,43 @@ def creative(many: int, seed: int = 5) -> list[tuple[str, str]]:
         wish = f"{what} about {draw.choice(_THINGS)} {draw.choice(_STYLES)}"
         seen[wish.strip()] = None
     return [(text, f"creative-{number}") for number, text in enumerate(seen)]
+
+
+_BEFORE: Final = (
+    "",
+    "",
+    "",
+    "Please: ",
+    "Hi! ",
+    "Question: ",
+    "I have a question. ",
+    "Quick one: ",
+)
+_AFTER: Final = ("", "", "", " Thanks!", " Please explain.", " Be brief.", "?", ".")
+_PLAIN_WORD: Final = 4  # letters: shorter ones carry no sense of their own
+
+
+def twins(texts: list[str], seed: int = 7) -> list[tuple[str, str]]:
+    """Each text, for half of them the same with other courtesies, for half of them one with a word
+    exchanged for another text's, which asks something else: (text, answer)."""
+    draw = random.Random(seed)
+    words = sorted(
+        {
+            word
+            for text in texts
+            for word in text.split()
+            if len(word) >= _PLAIN_WORD and word.isalpha() and word.islower()
+        }
+    )
+    known = set(words)
+    made: list[tuple[str, str]] = []
+    for number, text in enumerate(texts):
+        made.append((text, f"twins-{number}"))
+        if draw.random() < 0.5:
+            again = draw.choice(_BEFORE) + text + draw.choice(_AFTER)
+            made.append((again.lower() if draw.random() < 0.3 else again, f"twins-{number}"))
+        places = [word for word in text.split() if word in known]
+        if places and draw.random() < 0.5:
+            other = text.replace(draw.choice(places), draw.choice(words), 1)
+            made.append((draw.choice(_BEFORE) + other, f"twins-{number}-other"))
+    return list(dict.fromkeys(made))

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from tests.bench.cache_drive import Turn
-from tests.bench.cache_questions import creative, facts
+from tests.bench.cache_questions import creative, facts, twins
 
 _LONGEST = 600
 
@@ -30,6 +30,7 @@ def streams(data: Path) -> dict[str, list[Turn]]:
         "facts": [Turn(*one) for one in facts(2600)],
         "unique": _unique(data),
         "creative": [Turn(*one) for one in creative(1500)],
+        "twins": [Turn(*one) for one in twins(_asked(data) + _exam(data)[:700])],
     }
 
 
@@ -55,20 +56,30 @@ def _gptcache(data: Path) -> list[Turn]:
 
 
 def _unique(data: Path) -> list[Turn]:
+    texts = [*_asked(data), *(one["prompt"] for one in _csv(data / "routellm/gsm8k_first600.csv"))]
+    texts += _exam(data)
+    texts += [turn[0] for turn in creative(1500)]
+    return [Turn(text, f"unique-{at}") for at, text in enumerate(dict.fromkeys(texts))]
+
+
+def _asked(data: Path) -> list[str]:
     texts = [
         json.loads(line)["turns"][0]
         for name in ("mt_bench_question", "vicuna_bench_question")
         for line in (data / f"mt_bench/{name}.jsonl").read_text("utf-8").splitlines()
     ]
-    texts += [one["prompt"] for one in _csv(data / "routellm/gsm8k_first600.csv")]
-    texts += [
+    return texts + [
         one["prompt"]
         for one in json.loads((data / "notinject/NotInject_one.json").read_text("utf-8"))
     ]
-    for path in sorted((data / "routellm/mmlu").glob("*.csv")):
-        texts += [one["prompt"][:_LONGEST] for one in _csv(path)[:40]]
-    texts += [turn[0] for turn in creative(1500)]
-    return [Turn(text, f"unique-{at}") for at, text in enumerate(dict.fromkeys(texts))]
+
+
+def _exam(data: Path) -> list[str]:
+    return [
+        one["prompt"][:_LONGEST]
+        for path in sorted((data / "routellm/mmlu").glob("*.csv"))
+        for one in _csv(path)[:40]
+    ]
 
 
 def main() -> None:

@@ -6,28 +6,27 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.bench.cache_embedders import Embed
+
 Vectors = NDArray[np.float32]
-Embed = Callable[[Sequence[str]], Vectors]
 
 _BATCH = 256
 FAMILIES = ("static", "minilm")
 
 
-def vectors(
-    family: str, texts: Sequence[str], embed: Embed, *, folder: Path | None = None
-) -> Vectors:
+def vectors(embed: Embed, texts: Sequence[str], *, folder: Path | None = None) -> Vectors:
     """A row of length 1 for each text, by `embed` where it is not on disk."""
     place = folder or Path(tempfile.gettempdir()) / "tollgate-bench-vectors"
     place.mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(place / f"{family}.sqlite") as disk:
+    with sqlite3.connect(place / f"{embed.id.replace('/', '-')}.sqlite") as disk:
         disk.execute("CREATE TABLE IF NOT EXISTS v (text BLOB PRIMARY KEY, vector BLOB)")
-        keys = [hashlib.sha256(text.encode()).digest() for text in texts]
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         kept = dict(disk.execute("SELECT text, vector FROM v"))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in kept}
         rows = list(missing.items())

@@ -51,6 +51,11 @@ def script() -> dict[str, Any]:
     return {"*": {"text": _ANSWER, "latency": LATENCY}}
 
 
+def turns() -> list[dict[str, str]]:
+    """The messages of a request."""
+    return [{"role": role, "content": text} for role, text in _TURNS]
+
+
 def chat(
     *,
     feature: str | None = None,
@@ -62,7 +67,7 @@ def chat(
     """One request. `feature` chooses the chain of gateway.yaml, `sim` scripts the simulator."""
     body: dict[str, object] = {
         "model": MODEL,
-        "messages": [{"role": role, "content": text} for role, text in _TURNS],
+        "messages": turns(),
         "temperature": 0.2,
         "max_tokens": 4000,
     }

@@ -8,16 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import httpx2 as httpx
-from anthropic import Anthropic
-from openai import OpenAI
 
-from tests.e2e.conftest import Json, Running, running
-from tests.e2e.ledger_books import make
+from tests.e2e.conftest import Json, running
 from tests.e2e.ledger_processes import Redis
+from tests.e2e.somebody import Somebody, new_key
 
 VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "EMAIL_ADDRESS": ("Write to {} today.", "ada.quill@posteo-mail.example"),
@@ -180,37 +178,10 @@ def config(raw: int | None = None) -> Json:
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class Guarded(Somebody):
     """The gateway, and somebody who may ask there."""
 
-    gateway: Running
-    key: str
-    redis: Redis | None = None
-
-    def head(self, route: str = "guarded", **said: str) -> dict[str, str]:
-        """The headers of a request on a route, which says of itself what `said` does (user=…)."""
-        words = {f"x-tollgate-{name}": one for name, one in said.items()}
-        return {"authorization": f"Bearer {self.key}", "x-test-route": route, **words}
-
-    def other(self, **fields: Any) -> Guarded:
-        """The same gateway, asked with another key."""
-        return Guarded(self.gateway, new_key(self.gateway, **fields), self.redis)
-
-    def openai(self, route: str = "guarded", **said: str) -> OpenAI:
-        """The OpenAI SDK on a route."""
-        head = self.head(route, **said)
-        del head["authorization"]
-        return OpenAI(
-            base_url=self.gateway.url, api_key=self.key, max_retries=0, default_headers=head
-        )
-
-    def anthropic(self, route: str = "guarded", **said: str) -> Anthropic:
-        """The Anthropic SDK on a route."""
-        head = self.head(route, **said)
-        del head["authorization"]
-        return Anthropic(
-            base_url=self.gateway.root, api_key=self.key, max_retries=0, default_headers=head
-        )
+    route: ClassVar[str] = "guarded"
 
     def chat(
         self, text: str, route: str = "guarded", *, model: str = "gpt", said: str = "", **more: Any
@@ -240,14 +211,6 @@ class Guarded:
         """The last message of the last chat completion that the simulator got."""
         found: str = self.gateway.asked()[-1]["body"]["messages"][-1]["content"]
         return found
-
-
-def new_key(gateway: Running, **fields: Any) -> str:
-    """Somebody new, who may say who asks."""
-    found: str = make(gateway, **{"may_set": ["user", "session", "team", "feature"], **fields})[
-        "key"
-    ]
-    return found
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-from extproc.alerts import Alert, Alerts, Pace, alerts
+from extproc.alerts import Alert, Alerts, Pace, alerts, cache_alert
 
 FAST = Pace(first=0.01, longest=0.02, tries=3, stop=1.0)
 SPENT = Alert(
@@ -156,3 +156,40 @@ def test_a_url_that_cannot_be_is_refused(url: str) -> None:
 def test_a_token_that_no_header_can_carry_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^TOLLGATE_ALERT_TOKEN must be printable ASCII$"):
         alerts("http://host/", {"TOLLGATE_ALERT_TOKEN": "a\nb"})
+
+
+async def test_the_caches_events_are_told_as_well(
+    receiver: tuple[Receiver, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, url = receiver
+    told = Alerts(url)
+    partition = bytes(range(32))
+    with caplog.at_level(logging.WARNING):
+        told(cache_alert("halted", "support", partition, 1_800_000_000.5))
+        told(SPENT)
+    await until(lambda: told.sent == 2)
+    await told.stop()
+    first, second = one.bodies
+    assert second["event"] == "limit_80"
+    assert {name: first[name] for name in first if name != "id"} == {
+        "event": "cache_halted",
+        "route": "support",
+        "partition": "0001020304050607",
+        "time": 1_800_000_000.5,
+    }
+    assert one.headers[0]["idempotency-key"] == first["id"]
+    assert "cache: cache_halted" in caplog.text
+    assert caplog.records[0].__dict__["route"] == "support"
+
+
+def test_what_several_workers_tell_of_one_event_is_one() -> None:
+    key, other, now = bytes(32), b"\1" * 32, 1_800_000_000.0
+    ids = {
+        cache_alert(event, route, partition, at).id
+        for event in ("halted", "resumed")
+        for route in ("a", "b")
+        for partition in (key, other)
+        for at in (now, now + 3, now + 600)
+    }
+    assert len(ids) == 16
+    assert cache_alert("halted", "a", key, now).id == cache_alert("halted", "a", key, now + 3).id

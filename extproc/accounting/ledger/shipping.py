@@ -43,6 +43,8 @@ class Shipping:
         self._pace = pace
         self._shipped: dict[int, float] = {}
         """When each segment was first seen to be shipped whole, by number; monotonic seconds."""
+        self._rewinds = 0
+        """Of the store, when that was last looked at."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -112,6 +114,10 @@ class Shipping:
 
     def _mark_shipped(self) -> None:
         now = time.monotonic()
+        if self.store.rewinds != self._rewinds:
+            # What was shipped again since is new to the store, which may lose it once more.
+            self._rewinds = self.store.rewinds
+            self._shipped.clear()
         for segment in self.spool.segments.values():
             if segment is self.spool.current:
                 continue

@@ -256,19 +256,21 @@ def _other(name: str, value: Value) -> Value:
 
 def sums_of(record: RequestRecord) -> tuple[int, ...]:
     """What a record adds to each of `MEASURES`. A request whose answer needs no payment (a count
-    of tokens) is never without a price."""
+    of tokens) is never without a price; a shadow is paid for, and is no request."""
     usage, cost = record.usage, record.cost
-    error = record.status >= _ERROR or record.error_type is not None
-    hit = record.cache in _HITS
-    walked = record.attempts > 1
+    asked = record.kind == "request"
+    error = asked and (record.status >= _ERROR or record.error_type is not None)
+    aborted = asked and record.aborted
+    hit = asked and record.cache in _HITS
+    walked = asked and record.attempts > 1
     if usage is None:
         return (
-            *(1, int(error), int(record.aborted), 0, 0, int(walked), int(hit)),
+            *(int(asked), int(error), int(aborted), 0, 0, int(walked), int(hit)),
             *(0, 0, 0, 0, 0, 0 if cost is None else cost.total, record.saved),
         )
     unpriced = cost is None and record.operation != _FREE
     return (
-        *(1, int(error), int(record.aborted), int(usage.estimated), int(unpriced)),
+        *(int(asked), int(error), int(aborted), int(usage.estimated), int(unpriced)),
         *(int(walked), int(hit), usage.input, usage.output),
         *(usage.cached_input, usage.cache_write, usage.reasoning),
         *(0 if cost is None else cost.total, record.saved),
@@ -282,8 +284,10 @@ _FREE: Final = "count_tokens"
 
 def bins_of(record: RequestRecord) -> dict[str, int]:
     """Where a record falls in the distributions: its duration if it was served to the end, the
-    time to its first token if it had one."""
+    time to its first token if it had one. Nobody waited for a shadow."""
     bins: dict[str, int] = {}
+    if record.kind == "shadow":
+        return bins
     if record.status < _ERROR and not record.aborted:
         bins[bin_of(DURATION, record.duration)] = 1
     if record.ttft is not None:

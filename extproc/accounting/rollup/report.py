@@ -32,6 +32,8 @@ LONGEST: Final = 31 * DAY
 """Every record of the time is read, so it is bounded."""
 _MOST_SUMS: Final = 1_000
 _ERROR: Final = 400
+_HITS: Final = frozenset({"hit", "semantic"})
+"""Answers that no target gave now."""
 
 
 class ObservedSum(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,20 +189,22 @@ class _Seen:
             self.take(record)
 
     def take(self, record: _Brief) -> None:
-        """One record, oldest first."""
+        """One record, oldest first. Of a shadow the cost counts."""
         cost = 0 if record.cost is None else record.cost.total
-        self.requests += 1
         self.cost += cost
+        if record.kind != "request":
+            return
+        self.requests += 1
         well = record.status < _ERROR and record.error_type is None and not record.aborted
         if record.fingerprint is not None or record.observed:
             self.observed_requests += 1
             self._observe(record, cost)
-        if record.fingerprint is not None and record.kind == "request":
+        if record.fingerprint is not None:
             ended = record.started + record.duration if well else None
             self.repeats.take(record.route, record.fingerprint, record.started, ended, cost)
         for target, reason in record.refusals:
             self._refused.setdefault(target, Counter())[reason] += 1
-        if record.target is not None:
+        if record.target is not None and record.cache not in _HITS:
             self._served[record.target] += 1
             if well and record.attempts == 1:
                 self._time(record.target, record)

@@ -50,6 +50,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """Exact dollars; None: nobody knows."""
     saved_usd: msgspec.Raw
     cache: str
+    cached: dict[str, Any] | None = None
+    """What the cache made of it; None where it did not look."""
     observed: tuple[dict[str, Any], ...] = ()
     guard: tuple[GuardCount, ...] = ()
     """What the guard found: types and numbers."""
@@ -93,6 +95,7 @@ def story(record: RequestRecord, content: bytes | None = None) -> Story:
         cost=None if cost is None else _cost(cost),
         saved_usd=dollars(record.saved),
         cache=record.cache,
+        cached=_cached(record),
         observed=tuple(
             {
                 "capability": one.capability,
@@ -114,6 +117,8 @@ def _outcome(record: RequestRecord) -> str:
         return "aborted: the client went away or the stream broke before its end"
     if record.status >= 400 or record.error_type is not None:  # noqa: PLR2004 - HTTP's errors
         return f"failed: {record.error_type or record.status}"
+    if record.kind == "shadow":
+        return "paid for beside a request"
     if record.cache in {"hit", "semantic"}:
         return "served from the cache"
     return "served" if record.target is None else f"served by {record.target}"
@@ -133,6 +138,16 @@ def _who(record: RequestRecord) -> dict[str, Any]:
         "priority": said.priority,
         "labels": dict(said.labels),
         "ignored": list(record.ignored),
+    }
+
+
+def _cached(record: RequestRecord) -> dict[str, Any] | None:
+    if record.cache_kind is None and record.cache_entry is None:
+        return None
+    return {
+        "kind": record.cache_kind,
+        "entry": record.cache_entry,
+        "score": record.cache_score,
     }
 
 

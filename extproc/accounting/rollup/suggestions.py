@@ -275,7 +275,7 @@ def caching(repeats: Iterable[RepeatSum]) -> list[Suggestion]:
     return [
         Suggestion(
             about=f"exact cache on route {one.route}",
-            setting=yaml({"cache": {"mode": "exact", "ttl": value}}),
+            setting=yaml({"cache": {"mode": "exact", "ttl": {"default": value}}}),
             value=value,
             derivation=(
                 f"{one.hits:,} of {one.requests:,} requests "

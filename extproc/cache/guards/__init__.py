@@ -28,6 +28,7 @@ _LETTERED = frozenset(
     {"vitamin", "hepatitis", "plan", "type", "option", "class", "grade", "section", "group"}
 )
 _OUTRIGHT = 2
+_FULL = 4  # numbers
 _SHORT = 3  # letters: "gas" and "bus" have no plural to take off
 _TITLE_SHARE = (
     0.6  # with more of its words in capitals a text is a title: capitals say nothing there
@@ -54,6 +55,13 @@ _GERMAN = frozenset(
         "sie",
     ]
 )
+
+
+_MONTHS = frozenset({"may", "march"})
+_NONE: frozenset[str] = frozenset()
+_NO_FIGURES = Figures(_NONE, _NONE, _NONE)
+# An enumeration's members take a moment to look up.
+_SIGN, _NUMBER, _TIME, _WORD = Kind.SIGN, Kind.NUMBER, Kind.TIME, Kind.WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +104,39 @@ def signs(text: str) -> Signs:
     """Reads a question once."""
     row, tail = tokens(text)
     table = words()
-    plain = tuple(token.text for token in row if token.kind is not Kind.SIGN)
-    known = frozenset(token.text for token in row)
+    plain = tuple([token.text for token in row if token.kind is not _SIGN])
+    known = frozenset([token.text for token in row])
+    # Of most of what follows most questions have nothing, which is seen at once.
+    telling = known & table.telling
+    function = table.function
     return Signs(
-        figures=figures(row, table),
-        dates=_dates(row, table),
-        currencies=frozenset(table.currencies[word] for word in known & table.currencies.keys()),
-        units=frozenset(table.units[word] for word in known & table.units.keys()),
-        spans=frozenset(table.spans[word] for word in known & table.spans.keys()),
+        figures=figures(row, table) if _counts(row, telling, table) else _NO_FIGURES,
+        dates=_dates(row, table) if telling or not _MONTHS.isdisjoint(known) else _NONE,
+        currencies=_of(telling, table.currencies),
+        units=_of(telling, table.units),
+        spans=_of(telling, table.spans),
         negated=_negated(plain, table),
-        sets=_sets(plain, table),
-        places=frozenset(table.places[word] for word in known & table.places.keys()) | _states(row),
-        names=_names(row, table),
+        sets=_sets(plain, telling, table),
+        places=_of(telling, table.places) | _states(row, known),
+        names=_names(row, known, table),
         pairs=pairs(row, table),
         words=plain,
-        content=frozenset(_singular(word) for word in plain if word not in table.function),
+        content=frozenset([_singular(word) for word in plain if word not in function]),
         tail=tail,
     )
+
+
+def _counts(row: list[Token], telling: frozenset[str], table: Words) -> bool:
+    """There may be numbers in it."""
+    if not telling.isdisjoint(table.counting):
+        return True
+    return any(token.kind is _NUMBER or token.kind is _TIME or token.text == "one" for token in row)
+
+
+def _of(telling: frozenset[str], table: Mapping[str, str]) -> frozenset[str]:
+    if not telling:
+        return _NONE
+    return frozenset([table[word] for word in telling if word in table])
 
 
 def _singular(word: str) -> str:
@@ -122,26 +146,28 @@ def _singular(word: str) -> str:
     )
 
 
-def _states(row: list[Token]) -> frozenset[str]:
+def _states(row: list[Token], known: frozenset[str]) -> frozenset[str]:
     """US is a place in capitals only."""
-    return frozenset({"usa"} if any(token.written == "US" for token in row) else ())
+    written = "us" in known and any(token.written == "US" for token in row)
+    return frozenset({"usa"}) if written else _NONE
 
 
 def _dates(row: list[Token], table: Words) -> frozenset[str]:
     found = {table.dates[token.text] for token in row if token.text in table.dates}
     for at, token in enumerate(row):
         # "may" and "march" are verbs too: months beside a number, or where a month would stand.
-        if token.text in {"may", "march"}:
+        if token.text in _MONTHS:
             near = [row[i] for i in (at - 1, at + 1) if 0 <= i < len(row)]
             before = row[at - 1].text if at else ""
-            if before in _MAY or any(one.kind is Kind.NUMBER for one in near):
+            if before in _MAY or any(one.kind is _NUMBER for one in near):
                 found.add(token.text)
     return frozenset(found)
 
 
 def _negated(plain: tuple[str, ...], table: Words) -> int:
-    if not any(word in table.hard or word.endswith("n't") for word in plain):
-        return int(len(plain) > 1 and any(word in table.soft for word in plain))
+    said = frozenset(plain)
+    if said.isdisjoint(table.hard) and not any(word.endswith("n't") for word in said):
+        return int(len(plain) > 1 and not said.isdisjoint(table.soft))
     text = f" {' '.join(plain)} "
     for idiom in _idioms():
         text = text.replace(idiom, " ")
@@ -156,9 +182,11 @@ def _idioms() -> tuple[str, ...]:
     return tuple(f" {idiom} " for idiom in words().idioms)
 
 
-def _sets(plain: tuple[str, ...], table: Words) -> dict[str, frozenset[int]]:
+def _sets(
+    plain: tuple[str, ...], telling: frozenset[str], table: Words
+) -> dict[str, frozenset[int]]:
     found: dict[str, frozenset[int]] = {}
-    for word in plain:
+    for word in telling:
         for name, pole in table.sets.get(word, ()):
             found[name] = found.get(name, frozenset()) | {pole}
     if found or "on" in plain or "off" in plain:
@@ -187,10 +215,12 @@ def _switched(plain: tuple[str, ...], word: str) -> bool:
     }.isdisjoint(plain[max(0, at - 5) : at])
 
 
-def _names(row: list[Token], table: Words) -> frozenset[str]:
+def _names(row: list[Token], known: frozenset[str], table: Words) -> frozenset[str]:
     """Capitalised words inside a sentence, words like `iPhone`, single capital letters ("vitamin
     C")."""
-    spoken = [token for token in row if token.kind is Kind.WORD]
+    if not any(map(_stands_out, row)) and _LETTERED.isdisjoint(known):
+        return _NONE
+    spoken = [token for token in row if token.kind is _WORD]
     inside = [token for token in spoken if not token.first]
     capitals = [token for token in inside if token.written[0].isupper()]
     # A title writes its function words large as well ("How Do I Reset My Password").
@@ -222,9 +252,22 @@ def _names(row: list[Token], table: Words) -> frozenset[str]:
     return frozenset(found - table.function - table.dates.keys() - table.currencies.keys())
 
 
+def _stands_out(token: Token) -> bool:
+    """It may be a name: in capitals, or a letter by itself that is no word."""
+    written = token.written
+    if token.kind is not _WORD:
+        return False
+    if len(written) == 1:
+        return written not in "iIaA"
+    return not written[1:].islower() or not (token.first or written.islower())
+
+
 def _number(a: Signs, b: Signs) -> bool:
     x, y = a.figures, b.figures
     if x.certain - y.certain - y.loose or y.certain - x.certain - x.loose:
+        return True
+    # A problem full of numbers may have one changed into another that it has as well.
+    if min(len(x.each), len(y.each)) >= _FULL and x.each != y.each:
         return True
     return bool(x.ordinals and y.ordinals) and x.ordinals != y.ordinals
 

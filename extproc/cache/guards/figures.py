@@ -24,22 +24,24 @@ class Figures:
     certain: frozenset[str]
     loose: frozenset[str]
     ordinals: frozenset[str]
+    each: tuple[str, ...] = ()
+    """The certain ones as often as they are there, sorted."""
 
 
 def figures(row: Sequence[Token], words: Words) -> Figures:
     """Every number and time of day of the row."""
-    certain: set[str] = set()
+    each: list[str] = []
     loose: set[str] = set()
     ordinals: set[str] = set()
     at = 0
     while at < len(row):
         token = row[at]
         if token.kind is Kind.TIME:
-            certain.add(_time(token.text, _after(row, at)))
+            each.append(_time(token.text, _after(row, at)))
             at += 1
         elif token.kind is Kind.NUMBER or token.text in words.numbers:
             value, at = _quantity(row, at, words)
-            certain.add(value)
+            each.append(value)
         elif token.text in words.ordinals:
             ordinals.add(str(words.ordinals[token.text]))
             at += 1
@@ -47,9 +49,11 @@ def figures(row: Sequence[Token], words: Words) -> Figures:
             if token.text == "one":
                 loose.add("1")
             elif token.text in words.multipliers and not token.glued and len(token.text) > 1:
-                certain.add(str(words.multipliers[token.text]))
+                each.append(str(words.multipliers[token.text]))
             at += 1
-    return Figures(frozenset(certain), frozenset(loose | ordinals), frozenset(ordinals))
+    return Figures(
+        frozenset(each), frozenset(loose | ordinals), frozenset(ordinals), tuple(sorted(each))
+    )
 
 
 def _after(row: Sequence[Token], at: int) -> str:

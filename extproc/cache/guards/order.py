@@ -27,6 +27,7 @@ _PIVOTS = {
     )
 } | {"vs": "versus", "versus": "versus"}
 
+_MARKERS = _TOWARDS | _FROM | _PIVOTS.keys()
 _TWO = 2
 
 Pair = tuple[str, str, str]
@@ -35,6 +36,8 @@ Pair = tuple[str, str, str]
 def pairs(row: Sequence[Token], words: Words) -> frozenset[Pair]:
     """Pairs `(marker, left, right)` of the words beside each marker of direction, canonical: what
     is said with "from" is turned into what "to" would say."""
+    if _MARKERS.isdisjoint(token.text for token in row):
+        return frozenset()
     found: set[Pair] = set()
     left: list[str] = []  # content words since the clause began
     waiting: list[tuple[str, str]] = []  # markers whose right side comes next: (marker, left)

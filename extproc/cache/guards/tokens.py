@@ -16,8 +16,7 @@ _TOKEN = re.compile(
     r"(?P<time>\b\d{1,2}(?::\d{2}){1,2}\b)"
     r"|(?P<number>\d{1,40}(?:[.,'\u2019]\d{1,40}){0,20})"
     r"|(?P<word>[^\W\d_]{1,100}(?:['\u2019][^\W\d_]{1,20}){0,3})"
-    r"|(?P<sign>us\$|[$€£¥₹₽₩₺%]|°[cf]\b|[.!?:;\n\"“”()]|[+*/=<>])",
-    re.IGNORECASE,
+    r"|(?P<sign>[uU][sS]\$|[$€£¥₹₽₩₺%]|°[cfCF]\b|[.!?:;\n\"“”()]|[+*/=<>])"
 )
 _ENDS = frozenset('.!?:;\n"“”(')
 
@@ -42,23 +41,35 @@ class Token(NamedTuple):
     glued: bool
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {number: Kind(name) for name, number in _TOKEN.groupindex.items()}
+_WORD = _TOKEN.groupindex["word"]
+_WORD_KIND = Kind.WORD
+_SIGN_KIND = Kind.SIGN
 
 
 def tokens(text: str) -> tuple[list[Token], str]:
     """Tokens of the first `BOUND` characters, and the rest, white space folded."""
-    whole = unicodedata.normalize("NFKC", text)
+    # Some characters become eighteen: only what is read is folded.
+    whole = text[:BOUND]
+    if not whole.isascii():
+        whole = unicodedata.normalize("NFKC", whole)
     row: list[Token] = []
     first = True
     end = -1
     for found in _TOKEN.finditer(whole[:BOUND]):
         written = found.group()
-        kind = _KINDS[found.lastgroup or ""]
-        glued = found.start() == end
+        number = found.lastindex
+        start, stop = found.span()
         folded = written.casefold()
-        if kind is Kind.WORD:
-            folded = folded.replace("\u2019", "'").removesuffix("'s")
-        row.append(Token(kind, folded, written, first, glued))
-        first = written in _ENDS if kind is Kind.SIGN else False
-        end = found.end()
-    return row, " ".join(whole[BOUND:].split())
+        if number == _WORD:
+            if not folded.isalpha():
+                folded = folded.replace("\u2019", "'").removesuffix("'s")
+            row.append(Token(_WORD_KIND, folded, written, first, start == end))
+            first = False
+        else:
+            kind = _KINDS[number or 0]
+            row.append(Token(kind, folded, written, first, start == end))
+            first = kind is _SIGN_KIND and written in _ENDS
+        end = stop
+    rest = whole[BOUND:] + text[BOUND:]
+    return row, " ".join(rest.split()) if rest else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -165,6 +165,10 @@ class Words:
     sets: Mapping[str, tuple[tuple[str, int], ...]]
     places: Mapping[str, str]
     function: frozenset[str]
+    counting: frozenset[str] = frozenset()
+    """Numbers, multipliers and ordinals."""
+    telling: frozenset[str] = frozenset()
+    """Every word of the tables before but the function words: most questions have few of them."""
 
 
 @cache
@@ -180,7 +184,7 @@ def words() -> Words:
                 sets[word] = (*sets.get(word, ()), (name, pole))
     lines = folder.joinpath("places.txt").read_text("utf-8").splitlines()
     places = [line.split() for line in lines if line and not line.startswith("#")]
-    return Words(
+    made = Words(
         numbers=_valued(table["numbers"]),
         multipliers=_valued(table["multipliers"]),
         ordinals=_valued(table["ordinals"]),
@@ -195,6 +199,12 @@ def words() -> Words:
         places={name: one[0] for one in places for name in one},
         function=frozenset(_FUNCTION_WORDS),
     )
+    counting = frozenset().union(made.numbers, made.multipliers, made.ordinals)
+    telling = counting.union(
+        made.hard, made.soft, made.currencies, made.units, made.spans, made.dates, made.sets,
+        made.places,
+    )  # fmt: skip
+    return replace(made, counting=counting, telling=telling)
 
 
 def _valued(table: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -102,7 +102,9 @@ def checked(ids: Sequence[int] | Ids, vectors: Vectors, dim: int) -> tuple[Ids, 
 
 def asked(vector: Vectors, dim: int) -> Vectors:
     """A question's vector as one row of float32. Raises ValueError for another width."""
-    row = np.ascontiguousarray(vector, np.float32).reshape(-1)
+    row = vector
+    if row.ndim != 1 or row.dtype != np.float32 or not row.flags.c_contiguous:
+        row = np.ascontiguousarray(vector, np.float32).reshape(-1)
     if row.shape != (dim,):
         raise ValueError(f"a vector of {row.shape[0]}, where {dim} are compared")
     return row

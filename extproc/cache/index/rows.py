@@ -167,6 +167,10 @@ class Kernel:
         return made
 
 
+def _by_score(pair: tuple[float, int]) -> float:
+    return -pair[0]
+
+
 class Nearest:
     """The `k` nearest of all rows that it has been shown. `vector` is one row of float32. For use
     in the thread that made it."""
@@ -176,8 +180,9 @@ class Nearest:
         self._k = k
         self._scanner = kernel.scanner()
         self._scanner.set_query(faiss.swig_ptr(vector))
-        self._scores = np.full(k, -np.inf, np.float32)
-        self._ids = np.full(k, -1, np.int64)
+        self._scores, self._ids = np.empty(k, np.float32), np.empty(k, np.int64)
+        self._scores.fill(-np.inf)
+        self._ids.fill(-1)
         self._heap = (faiss.swig_ptr(self._scores), faiss.swig_ptr(self._ids))
 
     def see(self, rows: Rows) -> int:
@@ -192,8 +197,8 @@ class Nearest:
     def found(self) -> list[Near]:
         """Nearest first, each entry once, no score above 1."""
         best: dict[int, float] = {}
-        for at in np.argsort(-self._scores, kind="stable").tolist():
-            entry = int(self._ids[at])
+        pairs = zip(self._scores.tolist(), self._ids.tolist(), strict=True)
+        for score, entry in sorted(pairs, key=_by_score):
             if entry >= 0:
-                best.setdefault(entry, min(1.0, float(self._scores[at])))
+                best.setdefault(entry, min(1.0, score))
         return [Near(entry, score) for entry, score in best.items()]

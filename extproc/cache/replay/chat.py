@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from extproc.cache.replay.pieces import StreamError, chunk, cut_chunks, objects
+from extproc.cache.replay.deltas import add, settled
+from extproc.cache.replay.pieces import chunk, cut_chunks, objects
 
 DONE: Final = b"data: [DONE]\n\n"
 _HERE: Final = "\x00here"
@@ -144,85 +145,8 @@ def _merge_choice(into: dict[str, Any], choice: dict[str, Any]) -> None:
             into[name] = value
 
 
-def add(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Put a delta to what came before: texts are joined, lists too, and where their members have an
-    `index`, member by member."""
-    for name, value in delta.items():
-        if name == "tool_calls" and isinstance(value, list):
-            _add_calls(into, value)
-        elif name == "reasoning_details" and isinstance(value, list):
-            _add_details(into, value)
-        elif into.get(name) is None:
-            into[name] = value
-        elif value is None or name in _ONCE:
-            continue
-        elif isinstance(value, str) and isinstance(into[name], str):
-            into[name] += value
-        elif isinstance(value, dict) and isinstance(into[name], dict):
-            add(into[name], value)
-        elif isinstance(value, list) and isinstance(into[name], list):
-            into[name] = [*into[name], *value]
-        else:
-            into[name] = value
-
-
-_ONCE: Final = frozenset({"role", "type", "id"})
-"""Texts that some servers repeat in each chunk."""
-
-
-def _add_details(into: dict[str, Any], value: list[dict[str, Any]]) -> None:
-    """OpenRouter's thinking: pieces of one detail follow each other with its index."""
-    details: list[dict[str, Any]] = list(into.get("reasoning_details") or ())
-    for piece in value:
-        last = details[-1] if details else {}
-        place = (piece.get("type"), piece.get("index"))
-        if piece.get("index") is None or (last.get("type"), last.get("index")) != place:
-            details.append(piece)
-            continue
-        details[-1] = last = {**last}
-        for name, one in piece.items():
-            if name in ("text", "summary", "data"):
-                last[name] = (last.get(name) or "") + (one or "")
-            elif one is not None:
-                last[name] = one
-    into["reasoning_details"] = details
-
-
-def _add_calls(into: dict[str, Any], value: list[dict[str, Any]]) -> None:
-    calls: list[dict[str, Any]] = into.get("tool_calls") or []
-    into["tool_calls"] = calls
-    for piece in value:
-        index = piece.get("index")
-        before = next((one for one in calls if one["index"] == index), None)
-        if before is None:
-            calls.append({**piece, "index": index})
-            continue
-        if piece.get("id") and before.get("id") and piece["id"] != before["id"]:
-            raise StreamError("two calls with one index")
-        for name, one in piece.items():
-            if isinstance(one, dict) and isinstance(before.get(name), dict) and "name" in one:
-                # A name comes whole, and from some servers again and again.
-                one = {**one}  # noqa: PLW2901 - without the name
-                if before[name].get("name"):
-                    del one["name"]
-            if name != "index":
-                add(before, {name: one})
-
-
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": None, **choice["message"]}
-    if isinstance(message.get("tool_calls"), list):
-        calls = sorted(message["tool_calls"], key=_place)
-        message["tool_calls"] = [
-            {name: one for name, one in call.items() if name != "index"} for call in calls
-        ]
-    found: dict[str, Any] = {**choice, "message": message}
-    found.setdefault("logprobs", None)
-    return found
-
-
-def _place(call: dict[str, Any]) -> int:
-    index = call["index"]
-    if not isinstance(index, int):
-        raise StreamError("a call without an index")
-    return index
+    made: dict[str, Any] = settled(choice)
+    made["message"] = {"role": "assistant", "content": None, **made["message"]}
+    made.setdefault("logprobs", None)
+    return made

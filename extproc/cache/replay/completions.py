@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from extproc.cache.replay.chat import DONE, add, merge_head
+from extproc.cache.replay.chat import DONE, merge_head
+from extproc.cache.replay.deltas import Joined, add, settled
 from extproc.cache.replay.pieces import chunk, cut_chunks, objects
 
 _HERE: Final = "\x00here"
@@ -44,9 +45,9 @@ def read(stream: bytes) -> dict[str, Any] | None:
         merge_head(answer, one)
         for choice in one.get("choices") or ():
             index = choice.get("index", 0)
-            into = choices.setdefault(index, {"text": "", "index": index, "logprobs": None})
+            into = choices.setdefault(index, {"text": Joined(), "index": index, "logprobs": None})
             _merge(into, choice)
-    found = [choices[index] for index in sorted(choices)]
+    found = [settled(choices[index]) for index in sorted(choices)]
     if not done or not found or any(one.get("finish_reason") is None for one in found):
         return None
     return {**answer, "choices": found}
@@ -55,7 +56,7 @@ def read(stream: bytes) -> dict[str, Any] | None:
 def _merge(into: dict[str, Any], choice: dict[str, Any]) -> None:
     for name, value in choice.items():
         if name == "text":
-            into[name] += value or ""
+            into[name].append(value or "")
         elif name == "logprobs" and into[name] is not None and value is not None:
             add(into[name], value)
         elif name != "index" and (value is not None or name not in into):

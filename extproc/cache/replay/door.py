@@ -15,7 +15,10 @@ ECHOED: Final[Mapping[str, Mapping[str, Any]]] = {
     "chat": {"metadata": None},
     "responses": {
         "metadata": {},
+        "prompt_cache_diagnostics": None,
         "prompt_cache_key": None,
+        "prompt_cache_options": None,
+        "prompt_cache_retention": None,
         "safety_identifier": None,
         "user": None,
     },
@@ -48,7 +51,8 @@ def kept(answer: Mapping[str, Any], format_: str) -> bytes:
 
 
 def whole(entry: bytes, format_: str, asker: Asker) -> bytes:
-    """A kept answer as JSON for this asker."""
+    """A kept answer as JSON for this asker. Raises StreamError for what cannot be read, if it has
+    to be."""
     if not asker.echoed:
         return entry
     return _encode(_for(entry, format_, asker))
@@ -84,7 +88,10 @@ def fold(
 
 
 def _for(entry: bytes, format_: str, asker: Asker) -> dict[str, Any]:
-    answer: dict[str, Any] = _decode(entry)
+    try:
+        answer: dict[str, Any] = _decode(entry)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StreamError(f"not an answer of {format_}") from error
     for name, one in asker.echoed.items():
         if name in answer or format_ == "responses":
             answer[name] = one

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from extproc.cache.replay.deltas import Joined, settled
 from extproc.cache.replay.pieces import StreamError, encode, objects, pieces
 
 _AT_END: Final = ("stop_reason", "stop_sequence", "stop_details", "container")
@@ -23,6 +24,8 @@ _TOLD_AGAIN: Final = frozenset(
 """Usage that `message_delta` repeats beside the output's."""
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Blocks whose input comes in pieces."""
+_SAID: Final = {"text_delta": "text", "thinking_delta": "thinking"}
+"""Deltas that are pieces of text, and the field that it stands in."""
 
 
 def write(answer: dict[str, Any], *, usage: bool) -> bytes:  # noqa: ARG001 - messages always tell
@@ -118,14 +121,17 @@ class _Reader:
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
         block, kind = self.blocks[index], delta["type"]
-        if kind == "text_delta":
-            block["text"] += delta["text"]
-        elif kind == "thinking_delta":
-            block["thinking"] += delta["thinking"]
+        if kind in _SAID:
+            name = _SAID[kind]
+            if not isinstance(block[name], Joined):
+                block[name] = Joined((block[name],))
+            block[name].append(delta[name])
         elif kind == "signature_delta":
             block["signature"] = delta["signature"]
         elif kind == "citations_delta":
-            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+            if not block.get("citations"):
+                block["citations"] = []
+            block["citations"].append(delta["citation"])
         elif kind == "input_json_delta":
             self.inputs.setdefault(index, []).append(delta["partial_json"])
         else:
@@ -154,7 +160,8 @@ class _Reader:
         for index, given in self.inputs.items():
             if text := "".join(given):
                 self.blocks[index]["input"] = msgspec.json.decode(text)
-        return {**self.message, "content": [self.blocks[index] for index in sorted(self.blocks)]}
+        content = [settled(self.blocks[index]) for index in sorted(self.blocks)]
+        return {**self.message, "content": content}
 
 
 def read(stream: bytes) -> dict[str, Any] | None:

@@ -4,10 +4,17 @@ served."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, sqrt
 from typing import Final
 
-from extproc.cache.verifier.calibration import NEVER, cross_fitted, line, stratum_weights
+from extproc.cache.verifier.calibration import (
+    LEAST,
+    NEVER,
+    correction,
+    cross_fitted,
+    fading,
+    line,
+)
 from extproc.cache.verifier.features import INTERCEPTS, WIDTH
 from extproc.cache.verifier.labels import Sample
 from extproc.cache.verifier.logistic import Floats, Gaussian, fit
@@ -23,6 +30,7 @@ __all__ = [
     "believed",
     "first_line",
     "fitted",
+    "proven",
     "shipped",
 ]
 
@@ -58,17 +66,12 @@ def first_line(prior: Prior, *, single: bool, labels: int, max_error: float) -> 
     """The line before a partition has its own: measured at 1 %, and its odds moved with
     `max_error`."""
     at = prior.several if not single else prior.fresh if labels < EARLY[0] else prior.single
-    return 1.0 / (1.0 + exp(-(log(at / (1.0 - at)) + log(_USUAL_ERROR / max_error))))
+    moved = 1.0 / (1.0 + exp(-(log(at / (1.0 - at)) + log(_USUAL_ERROR / max_error))))
+    return max(moved, min(at, LEAST))
 
 
 def fitted(
-    sample: Sample,
-    prior: Prior | None,
-    start: Floats,
-    *,
-    max_error: float,
-    audit: float,
-    epoch: int,
+    sample: Sample, prior: Prior | None, start: Floats, *, max_error: float, epoch: int
 ) -> Fitted:
     """Fits the model and draws the line. Tens of milliseconds: for a thread."""
     gaussian = believed(prior)
@@ -78,6 +81,19 @@ def fitted(
     if labels < CALIBRATED:
         return Fitted(coefficients, None, labels, epoch)
     p = cross_fitted(sample.x, sample.y, known, gaussian, coefficients)
-    weights = stratum_weights(p, known, sample.counts, 1.0 / audit if audit else float("inf"))
-    drawn = line(p, sample.y, weights, requests=sample.requests, max_error=max_error)
+    faded, requests = fading(sample.age, sample.requests)
+    audits = known & sample.would
+    worse = correction(p[audits], sample.y[audits], faded[audits], labels=labels)
+    drawn = line(p, sample.counts * faded, worse, requests=requests, max_error=max_error)
     return Fitted(coefficients, drawn, labels, epoch, int((known & (p >= drawn)).sum()))
+
+
+def proven(sample: Sample, start: Floats, *, max_error: float, epoch: int) -> Fitted:
+    """The same for a rule that draws no line, when it has stopped: with a line, 0, when what it
+    would have served since then was right often enough."""
+    asked = sample.labelled & sample.would
+    wrong = float((1.0 - sample.y[asked]).sum())
+    bound = wrong + sqrt(wrong + 1.0)
+    holds = bool(asked.any()) and bound <= max_error * sample.requests
+    labels = int(sample.labelled.sum())
+    return Fitted(start, 0.0 if holds else None, labels, epoch, int(asked.sum()))

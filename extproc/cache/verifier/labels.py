@@ -26,6 +26,7 @@ class Saved(Struct, frozen=True):
     features: bytes = b""
     right: bytes = b""
     labelled: bytes = b""
+    would: bytes = b""
     counts: bytes = b""
     lookups: bytes = b""
 
@@ -37,7 +38,11 @@ class Sample:
     x: Floats
     y: Floats
     labelled: NDArray[np.bool_]
+    would: NDArray[np.bool_]
+    """The rule of its time would have served it."""
     counts: Floats
+    age: Floats
+    """Lookups since."""
     requests: int
 
 
@@ -54,6 +59,7 @@ class Labels:
         "_right",
         "_size",
         "_skipped",
+        "_would",
     )
 
     def __init__(self) -> None:
@@ -64,27 +70,43 @@ class Labels:
         self._features = np.zeros((room, WIDTH), np.float32)
         self._right = np.zeros(room, np.bool_)
         self._labelled = np.zeros(room, np.bool_)
+        self._would = np.zeros(room, np.bool_)
         self._counts = np.zeros(room, np.float32)
         self._lookups = np.zeros(room, np.int64)
 
-    def label(self, features: Floats, *, right: bool, lookup: int) -> None:
-        """A request whose answer by the provider is known; `lookup` is its running number."""
-        self._add(features, right=right, labelled=True, count=1, lookup=lookup)
+    def label(self, features: Floats, *, right: bool, would: bool, lookup: int) -> None:
+        """A request whose answer by the provider is known; `lookup` is its running number, and
+        `would` says that the rule would have served it."""
+        self._add(features, right=right, labelled=True, would=would, count=1, lookup=lookup)
 
-    def served(self, features: Floats, *, lookup: int) -> None:
-        """A request that was answered from the cache: nobody knows whether rightly."""
+    def served(self, features: Floats, *, lookup: int) -> bool:
+        """A request that was answered from the cache: nobody knows whether rightly. True when its
+        row was kept."""
         self._skipped += 1
-        if self._skipped % THINNED == 0:
-            self._add(features, right=False, labelled=False, count=THINNED, lookup=lookup)
+        if self._skipped % THINNED:
+            return False
+        self.thinned(features, lookup=lookup)
+        return True
+
+    def thinned(self, features: Floats, *, lookup: int) -> None:
+        """The same for one that stands for `THINNED` already."""
+        self._add(features, right=False, labelled=False, would=True, count=THINNED, lookup=lookup)
 
     def _add(
-        self, features: Floats, *, right: bool, labelled: bool, count: int, lookup: int
+        self,
+        features: Floats,
+        *,
+        right: bool,
+        labelled: bool,
+        would: bool,
+        count: int,
+        lookup: int,
     ) -> None:
         if self._size == len(self._right) < MOST:
             self._grow()
         at = self._at
         self._features[at] = features
-        self._right[at], self._labelled[at] = right, labelled
+        self._right[at], self._labelled[at], self._would[at] = right, labelled, would
         self._counts[at], self._lookups[at] = count, lookup
         self._at = (at + 1) % MOST
         self._size = min(self._size + 1, MOST)
@@ -97,7 +119,9 @@ class Labels:
     def keep(self, latest: int) -> None:
         """Forgets all rows but the latest."""
         order = self._order()[-latest:]
-        for part in (self._features, self._right, self._labelled, self._counts, self._lookups):
+        for part in (
+            self._features, self._right, self._labelled, self._would, self._counts, self._lookups,
+        ):  # fmt: skip
             rows: NDArray[Any] = part
             rows[: len(order)] = rows[order]
         self._size, self._at = len(order), len(order) % MOST
@@ -110,7 +134,9 @@ class Labels:
             self._features[order].astype(np.float64),
             self._right[order].astype(np.float64),
             self._labelled[order],
+            self._would[order],
             self._counts[order].astype(np.float64),
+            np.maximum(lookups - self._lookups[order], 0).astype(np.float64),
             max(lookups - first + 1, 1),
         )
 
@@ -126,6 +152,7 @@ class Labels:
             self._features[order].astype("<f4").tobytes(),
             self._right[order].tobytes(),
             self._labelled[order].tobytes(),
+            self._would[order].tobytes(),
             self._counts[order].astype("<f4").tobytes(),
             self._lookups[order].astype("<i8").tobytes(),
         )
@@ -146,6 +173,7 @@ class Labels:
         self._features[:size] = np.frombuffer(saved.features, "<f4").reshape(size, WIDTH)
         self._right[:size] = np.frombuffer(saved.right, np.bool_)
         self._labelled[:size] = np.frombuffer(saved.labelled, np.bool_)
+        self._would[:size] = np.frombuffer(saved.would, np.bool_)
         self._counts[:size] = np.frombuffer(saved.counts, "<f4")
         self._lookups[:size] = np.frombuffer(saved.lookups, "<i8")
         self._size, self._at = size, size % MOST

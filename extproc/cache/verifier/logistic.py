@@ -7,6 +7,7 @@ prior, Bishop, Pattern Recognition and Machine Learning, 2006, section 4.5.1).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,12 @@ def probability(x: Floats, b: Floats) -> Floats:
     """P(y = 1) for every row of `x`."""
     made: Floats = 1.0 / (1.0 + np.exp(-np.clip(x @ b, -_STEEPEST, _STEEPEST)))
     return made
+
+
+def chance(x: Floats, b: Floats) -> float:
+    """P(y = 1) for one row: NumPy takes ten times as long for it."""
+    z = float(x @ b)
+    return 1.0 / (1.0 + math.exp(-max(-_STEEPEST, min(z, _STEEPEST))))
 
 
 def information(x: Floats, b: Floats, weights: Floats) -> Floats:

@@ -10,6 +10,7 @@ from typing import Final
 from extproc.config.configuration import Configuration
 from extproc.config.findings import Finding
 from extproc.config.rules import (
+    cache,
     chains,
     clusters,
     edge,
@@ -36,5 +37,6 @@ ALL: Final[tuple[Rule, ...]] = (
     *policies.RULES,
     *limits.RULES,
     *guard.RULES,
+    *cache.RULES,
     *embeddings.RULES,
 )

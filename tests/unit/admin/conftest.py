@@ -10,6 +10,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.unit.admin.serving import Stores, app, stores
+from tests.unit.state.conftest import redis_session, redis_url
+
+__all__ = ["redis_session", "redis_url"]
 
 Asked = TestClient[web.Request, web.Application]
 Open = Callable[[web.Application], Awaitable[Asked]]

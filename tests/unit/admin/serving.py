@@ -15,12 +15,19 @@ from aiohttp import web
 
 from extproc.accounting.ledger.tail import Tail
 from extproc.accounting.rollup import Bounds, entry_of
+from extproc.admin.cache import CacheAdmin
 from extproc.admin.capabilities import Admin
 from extproc.admin.guard import Peer, peer_of
 from extproc.admin.http import application
+from extproc.cache.embedders.static import StaticEmbedder
+from extproc.cache.words import Words
 from extproc.identity import Keyring, KeySecret
 from extproc.records import Attribution, Cost, RequestRecord, Usage
+from extproc.state.answers import CacheStore
+from extproc.state.memory_answers import MemoryAnswers
+from extproc.state.shared_answers import SharedAnswers
 from extproc.state.sqlite import SqliteKeys, SqliteLedger
+from extproc.state.sqlite.answers import SqliteAnswers
 from extproc.stores import check_limits
 
 SECRET = KeySecret(b"a secret of 32 bytes for testing")
@@ -70,6 +77,8 @@ class Stores:
 
     keys: SqliteKeys
     ledger: SqliteLedger
+    answers: CacheStore
+    cache: CacheAdmin
     tail: Tail = field(default_factory=Tail)
     bounds: Bounds = field(default_factory=Bounds)
 
@@ -78,17 +87,33 @@ class Stores:
 
     def admin(self, token: str | None = None) -> Admin:
         keyring = Keyring(self.keys, SECRET, tiers=("free", "pro"), check_limits=check_limits)
-        return Admin(keys=keyring, ledger=self.ledger, tail=self.tail.subscribe, token=token)
+        return Admin(
+            keys=keyring,
+            ledger=self.ledger,
+            cache=self.cache,
+            tail=self.tail.subscribe,
+            token=token,
+        )
 
 
 @asynccontextmanager
-async def stores(folder: Path) -> AsyncIterator[Stores]:
-    found = Stores(SqliteKeys(folder), SqliteLedger(folder))
+async def stores(folder: Path, answers: str = "sqlite") -> AsyncIterator[Stores]:
+    """`answers`: what keeps them, `sqlite`, `memory` or the URL of a Redis."""
+    kept: CacheStore
+    if answers == "memory":
+        kept = MemoryAnswers()
+    else:
+        kept = SqliteAnswers(folder) if answers == "sqlite" else SharedAnswers(answers)
+    secret = SECRET.derive("cache")
+    cache = CacheAdmin(kept, secret, Words(secret), StaticEmbedder)
+    found = Stores(SqliteKeys(folder), SqliteLedger(folder), kept, cache)
     try:
         yield found
     finally:
         await found.keys.close()
         await found.ledger.close()
+        await found.cache.close()
+        await found.answers.close()
 
 
 def app(found: Stores, token: str | None = None, *, peer: Peer = peer_of) -> web.Application:
@@ -111,14 +136,14 @@ class Served:
 
 
 @contextmanager
-def in_thread(folder: Path, token: str | None = None) -> Iterator[Served]:
+def in_thread(folder: Path, token: str | None = None, answers: str = "sqlite") -> Iterator[Served]:
     """Serve until the block ends."""
     started: list[Served] = []
     failed: list[BaseException] = []
     ready, ending = threading.Event(), asyncio.Event()
 
     async def serving() -> None:
-        async with stores(folder) as found:
+        async with stores(folder, answers) as found:
             runner = web.AppRunner(app(found, token), access_log=None, shutdown_timeout=0.5)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -58,3 +58,9 @@ def test_an_answer_comes_to_its_last_number_or_the_marked_one() -> None:
 def test_no_answer_makes_it_fail_and_sides_do_not_matter(a: str, b: str) -> None:
     assert same(a, a)
     assert same(a, b, 0.9) == same(b, a, 0.9)
+
+
+def test_the_same_number_of_somebody_else_is_another_answer() -> None:
+    assert not same("Anna has 3 children.", "Berta has 3 children.", 0.9)
+    assert same("Anna has 3 children.", "anna has 3 children", 0.9)
+    assert same("The answer is 3.", "It is 3.", 0.9)

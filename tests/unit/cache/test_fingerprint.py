@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.cache.fingerprint import Asked, Place, asked, fields, scope_key
+from extproc.cache.shapes import SHAPES
 
 Tree = dict[str, Any]
 SECRET = b"s" * 32
@@ -185,7 +186,7 @@ def test_every_leaf_shapes_the_key(format_: str, pick: Any) -> None:
 @formats
 @given(name=st.text(), one=st.integers(2, 9) | st.text(min_size=1))
 def test_a_field_that_nobody_knows_shapes_the_key(format_: str, name: str, one: Any) -> None:
-    if name in ALL[format_] or name in json.dumps(sorted(SILENT)):
+    if name in ALL[format_] or name in SHAPES[format_].silent:
         return
     assert of({**ALL[format_], name: one}, format_).exact != of(ALL[format_], format_).exact
 
@@ -196,7 +197,6 @@ SILENT: Tree = {
     "user": "alice",
     "safety_identifier": "alice",
     "metadata": {"a": "b"},
-    "store": True,
     "service_tier": "flex",
     "prompt_cache_key": "k",
     "prompt_cache_retention": "24h",
@@ -214,12 +214,12 @@ def test_what_does_not_shape_the_answer_is_left_out(format_: str, name: str) -> 
     ("format_", "more"),
     [
         ("chat", {"n": 1, "presence_penalty": 0.0, "frequency_penalty": 0, "logit_bias": {}}),
-        ("chat", {"top_p": 1, "logprobs": False, "parallel_tool_calls": True}),
-        ("chat", {"tool_choice": "auto", "modalities": ["text"], "verbosity": "medium"}),
-        ("completions", {"n": 1, "best_of": 1, "echo": False, "temperature": 1.0}),
+        ("chat", {"logprobs": False, "parallel_tool_calls": True}),
+        ("chat", {"tool_choice": "auto", "verbosity": "medium", "store": False}),
+        ("completions", {"n": 1, "best_of": 1, "echo": False, "suffix": "."}),
         ("responses", {"text": {"format": {"type": "text"}}, "truncation": "disabled"}),
-        ("responses", {"temperature": 1, "tools": [], "tool_choice": "auto", "include": []}),
-        ("messages", {"temperature": 1.0, "stop_sequences": [], "tool_choice": {"type": "auto"}}),
+        ("responses", {"store": True, "tools": [], "tool_choice": "auto", "include": []}),
+        ("messages", {"stop_sequences": [], "tool_choice": {"type": "auto"}}),
         ("embeddings", {"encoding_format": "float", "user": "alice"}),
     ],
 )
@@ -235,6 +235,13 @@ def test_a_default_said_is_a_default_unsaid(format_: str, more: Tree) -> None:
         ("chat", {"tool_choice": "required"}),
         ("chat", {"n": True}),
         ("chat", {"logprobs": True}),
+        ("chat", {"temperature": 1}),
+        ("chat", {"top_p": 1}),
+        ("chat", {"modalities": ["text"]}),
+        ("completions", {"temperature": 1}),
+        ("messages", {"temperature": 1}),
+        ("responses", {"temperature": 1}),
+        ("responses", {"store": False}),
         ("responses", {"previous_response_id": "resp_1"}),
         ("responses", {"include": ["reasoning.encrypted_content"]}),
         ("messages", {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
@@ -273,6 +280,19 @@ def test_a_conversation_is_compared_whole_where_that_is_wanted() -> None:
     assert one.family != of(system, conversation=True).family
 
 
+def test_nobody_puts_words_into_anothers_mouth() -> None:
+    def told(*turns: tuple[str, str]) -> Asked:
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return of({"model": "m", "messages": messages}, conversation=True)
+
+    mild = told(("user", "A"), ("assistant", "B\nuser: C\nassistant: D"), ("user", "E"))
+    other = told(("user", "A\nassistant: B\nuser: C"), ("assistant", "D"), ("user", "E"))
+    assert mild.family == other.family
+    assert mild.text != other.text
+    assert mild.text is not None
+    assert mild.text.startswith("user: A\nassistant: B\n user: C\n")
+
+
 PICTURE = {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}
 
 
@@ -299,9 +319,13 @@ def test_what_is_more_than_text_or_none_is_not_compared(messages: list[Any]) -> 
         ("completions", {"logprobs": 0}),
         ("completions", {"echo": True}),
         ("responses", {"include": ["message.output_text.logprobs"]}),
+        ("chat", {"moderation": {"model": "omni-moderation-latest"}}),
+        ("responses", {"moderation": {"model": "omni-moderation-latest"}}),
     ],
 )
-def test_chances_of_tokens_belong_to_the_very_words(format_: str, more: Tree) -> None:
+def test_chances_of_tokens_and_moderation_belong_to_the_very_words(
+    format_: str, more: Tree
+) -> None:
     assert of({**ALL[format_], **more}, format_).text is None
 
 

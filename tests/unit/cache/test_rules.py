@@ -7,18 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from extproc.cache.rules import (
-    RuleError,
-    Rules,
-    host_errors,
-    host_warnings,
-    is_on,
-    merged,
-    route_errors,
-    route_warnings,
-    rules,
-)
+from extproc.cache.rules import Rules, host_errors, is_on, merged, route_errors, rules
 from extproc.policy import CacheField, CacheKind, CachePolicy, CacheTtl, HostPolicy, RoutePolicy
+from extproc.rule_error import RuleError
 
 
 def made(route: CacheField | None, host: CacheField | None = None, **more: Any) -> Rules:
@@ -34,7 +25,7 @@ def places(found: list[RuleError]) -> list[str]:
 def test_what_holds_where_nothing_is_said() -> None:
     found = made(CachePolicy())
     kind = found.of("default")
-    assert (kind.ttl, kind.threshold, kind.min_score, kind.max_error) == (21_600, 0.95, 0.75, 0.01)
+    assert (kind.ttl, kind.threshold, kind.min_score, kind.max_error) == (21_600, 0.95, 0.5, 0.01)
     assert (found.of("factual").ttl, found.of("dynamic").ttl) == (30 * 86_400, 3600)
     assert (found.scope, found.allow_scope, found.audit) == ("tenant", "tenant", 0.05)
     assert (found.serve, found.semantic, found.calibrated, found.strict) == (
@@ -130,7 +121,7 @@ def test_a_kind_may_differ_in_all_that_decides() -> None:
         (CachePolicy(max_error=float("nan")), "cache.max_error"),
         (CachePolicy(audit=1.5), "cache.audit"),
         (CachePolicy(threshold=1.1), "cache.threshold"),
-        (CachePolicy(threshold=0.7), "cache.threshold"),
+        (CachePolicy(threshold=0.4), "cache.threshold"),
         (CachePolicy(min_score=0.97), "cache.min_score"),
         (CachePolicy(ttl=CacheTtl(default=0)), "cache.ttl.default"),
         (CachePolicy(ttl=CacheTtl(factual=4e7)), "cache.ttl.factual"),
@@ -139,7 +130,7 @@ def test_a_kind_may_differ_in_all_that_decides() -> None:
         (CachePolicy(ttl=CacheTtl(kinds={"A b": 5})), "cache.ttl.kinds.A b"),
         (CachePolicy(kinds={"Support": CacheKind()}), "cache.kinds.Support"),
         (CachePolicy(kinds={"a": CacheKind(threshold=2)}), "cache.kinds.a.threshold"),
-        (CachePolicy(kinds={"a": CacheKind(threshold=0.5)}), "cache.kinds.a.threshold"),
+        (CachePolicy(kinds={"a": CacheKind(threshold=0.4)}), "cache.kinds.a.threshold"),
         (CachePolicy(kinds={"a": CacheKind(words=("ok", "?"))}), "cache.kinds.a.words[1]"),
         (CachePolicy(kinds={"default": CacheKind(words=("x",))}), "cache.kinds.default.words"),
         (CachePolicy(kinds={"a": CacheKind(words=("x",) * 501)}), "cache.kinds"),
@@ -175,26 +166,28 @@ def test_what_the_route_inherits_is_blamed_on_who_said_it() -> None:
     assert route_errors(wrong, CachePolicy(audit=0.1)) == []
 
 
+def test_a_mode_alone_has_no_places_within() -> None:
+    assert places(host_errors(True)) == ["cache"]
+    assert places(route_errors("exact", True)) == ["cache"]
+
+
+def test_scores_that_cross_only_together_are_told_where_the_route_says_its_own() -> None:
+    host = CachePolicy(mode="semantic", kinds={"code": CacheKind(words=("diff",), threshold=0.9)})
+    (error,) = route_errors(host, CachePolicy(min_score=0.92))
+    assert (error.place, error.message) == (
+        "cache.min_score",
+        "the threshold, 0.9, is below min_score, 0.92, for 'code'",
+    )
+
+
 @pytest.mark.parametrize(
-    ("policy", "place"),
+    "policy",
     [
-        (CachePolicy(scope="shared"), "cache.scope"),
-        (CachePolicy(custom_keys=True), "cache.custom_keys"),
-        (CachePolicy(temperature_max=0.5), "cache.temperature_max"),
-        (CachePolicy(mode="semantic", audit=0), "cache.audit"),
-        (CachePolicy(mode="semantic", verifier="threshold"), "cache.verifier"),
-        (CachePolicy(mode="exact", threshold=0.9), "cache.threshold"),
-        (CachePolicy(kinds={"a": CacheKind()}), "cache.kinds.a"),
+        CachePolicy(mode="exact", custom_keys=True, scope="shared"),
+        CachePolicy(mode="exact", custom_keys=True, allow_scope="shared"),
     ],
 )
-def test_what_does_other_than_it_seems(policy: CachePolicy, place: str) -> None:
-    assert place in places(host_warnings(policy))
-    assert place in places(route_warnings(None, policy))
-    assert host_errors(policy) == []
-
-
-def test_a_policy_that_is_sound_is_not_warned_of() -> None:
-    policy = CachePolicy(mode="semantic", kinds={"a": CacheKind(words=("x",), threshold=0.9)})
-    assert host_warnings(policy) == []
-    assert host_warnings("off") == []
-    assert host_errors("exact") == []
+def test_a_key_of_ones_own_is_for_no_other_tenant(policy: CachePolicy) -> None:
+    """Who guesses it would answer for all."""
+    (error,) = route_errors(None, policy)
+    assert error.place == "cache.custom_keys"

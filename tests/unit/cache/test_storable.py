@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,6 +56,8 @@ CALL = [{"id": "call_1", "type": "function", "function": {"name": "f", "argument
         ("chat", {"temperature": 1.0, "n": 1}, None),
         ("chat", {"temperature": 1.2}, Unfit.TEMPERATURE),
         ("chat", {"n": 2}, Unfit.SEVERAL),
+        ("messages", {"n": "two"}, None),
+        ("responses", {"n": [2]}, None),
         ("completions", {"prompt": ["a", "b"]}, Unfit.SEVERAL),
         ("completions", {"prompt": [1, 2]}, None),
         ("completions", {"prompt": [[1], [2]]}, Unfit.SEVERAL),
@@ -62,6 +65,7 @@ CALL = [{"id": "call_1", "type": "function", "function": {"name": "f", "argument
         ("responses", {"conversation": "conv_1"}, Unfit.STATEFUL),
         ("responses", {"previous_response_id": "resp_1"}, None),
         ("messages", {"container": "c_1"}, Unfit.STATEFUL),
+        ("messages", {"thread": {"type": "create"}}, Unfit.STATEFUL),
         ("embeddings", {"input": ["a", "b"]}, None),
         ("count_tokens", {}, Unfit.FORMAT),
     ],
@@ -133,6 +137,45 @@ def test_a_request_without_a_temperature_has_its_apis_default() -> None:
 )
 def test_answers(format_: str, tree: Any, why: Unfit | None) -> None:
     assert judged(tree, format_) is why
+
+
+@pytest.mark.parametrize("strange", [[], {}, 7, True])
+def test_what_is_not_of_its_type_is_not_kept(strange: Any) -> None:
+    assert judged(chat(strange), "chat") is Unfit.ABORTED
+    ended = {"choices": [{"text": "a", "finish_reason": strange}]}
+    assert judged(ended, "completions") is Unfit.ABORTED
+    assert judged(message(strange), "messages") is Unfit.ABORTED
+    assert judged({**response(), "status": strange}, "responses") is Unfit.ABORTED
+
+
+@pytest.mark.parametrize("strange", [[1], 7, True])
+@pytest.mark.parametrize(
+    ("format_", "shape"),
+    [
+        ("chat", lambda one: {"choices": one}),
+        ("chat", lambda one: {"choices": [{"message": one, "finish_reason": "stop"}]}),
+        ("chat", lambda one: chat(tool_calls=[one])),
+        ("chat", lambda one: chat(tool_calls=[{"type": one}])),
+        ("chat", lambda one: chat(function_call=one)),
+        ("chat", lambda one: chat(function_call={"arguments": one})),
+        ("completions", lambda one: {"choices": [{"text": one, "finish_reason": "stop"}]}),
+        ("messages", lambda one: {**message(), "content": one}),
+        ("messages", lambda one: message("end_turn", one)),
+        ("messages", lambda one: message("end_turn", {"type": one})),
+        ("messages", lambda one: message("end_turn", {"type": "text", "text": one})),
+        ("messages", lambda one: {**message(), "usage": [one]}),
+        ("responses", lambda one: {"status": "completed", "output": one}),
+        ("responses", lambda one: response("completed", one)),
+        ("responses", lambda one: response("completed", {"type": one})),
+        ("responses", lambda one: response("completed", {"type": "message", "content": [one]})),
+        ("responses", lambda one: response("completed", {"type": "reasoning", "summary": [one]})),
+        ("responses", lambda one: response("completed", {"type": "message", "summary": [one]})),
+    ],
+)
+def test_what_cannot_be_streamed_again_is_not_kept(
+    format_: str, shape: Callable[[Any], Tree], strange: Any
+) -> None:
+    assert judged(shape(strange), format_, made(tool_calls=True)) is Unfit.UNREADABLE
 
 
 @pytest.mark.parametrize("status", [199, 301, 400, 429, 500])

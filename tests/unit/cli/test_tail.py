@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -113,6 +114,19 @@ def test_what_the_guard_found_is_marked() -> None:
     many = [GuardCount(f"T{number}", "flag", "request", 1) for number in range(9)]
     assert "  guard T0 1, T1 1, T2 1, 6 more  " in shown(*many)
     assert "guard" not in shown()
+
+
+def test_what_the_cache_did_is_told() -> None:
+    def shown(**more: Any) -> str:
+        return told(json.loads(msgspec.json.encode(record(0, **more))))
+
+    like = {"cache": "semantic", "cache_score": 0.97342, "saved": 12_000_000}
+    assert "  cache semantic 0.973, saved $0.0120  " in shown(**like)
+    assert "  cache hit, saved $0.0120  " in shown(cache="hit", saved=12_000_000)
+    assert "  cache miss  " in shown(cache="miss")
+    assert "cache" not in shown()
+    assert "  shadow  " in shown(kind="shadow")
+    assert "shadow" not in shown()
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,32 @@ def test_the_story_of_a_request(run: Run, served: Served) -> None:
     assert said(run("usage", "show", "req-0", "--json"))["cost"]["total_usd"] == 0.010000123
 
 
+def test_the_story_of_a_request_that_the_cache_answered(run: Run, served: Served) -> None:
+    hit = record(
+        0,
+        target=None,
+        provider=None,
+        usage=Usage(0, 0),
+        cost=Cost(total=0),
+        cache="semantic",
+        cache_kind="factual",
+        cache_entry="00f1e2d3c4b5a697",
+        cache_score=0.9734,
+        saved=12_000_000,
+    )
+    served.write(hit)
+    shown = run("usage", "show", "req-0")
+    assert shown.exit_code == 0, shown.output
+    for line in (
+        "served from the cache",
+        "cached\n  kind   factual\n  entry  00f1e2d3c4b5a697\n  score  0.9734",
+        "saved\n  $0.012",
+        "total  $0",
+    ):
+        assert line in shown.stdout, shown.stdout
+    assert "levels" not in shown.stdout
+
+
 def test_a_request_of_which_little_is_known(run: Run, served: Served) -> None:
     bare = RequestRecord(id="bare", started=1.0, duration=0.0, route="r")
     served.write(bare)

@@ -227,12 +227,6 @@ guard:
 """
     with pytest.raises(ConfigError) as error:
         load(text)
-    assert str(error.value) == (
-        "gateway.yaml:19: guard.keep: '60d' is not a duration; write it as 10s, 500ms or 2m, above "
-        "zero"
-    )
-    with pytest.raises(ConfigError) as error:
-        load(text.replace("60d", "1440h"))
     assert str(error.value).splitlines() == [
         "gateway.yaml:18: guard.words.projects[1]: is too short; a word has 2 characters at least",
         "gateway.yaml:19: guard.keep: 5.184e+06 s is not from 1 s to 30 days (720h)",

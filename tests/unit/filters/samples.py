@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
+from extproc.cache import CacheAway
+from extproc.cache.flights import Flights
+from extproc.cache.room import Cache
+from extproc.cache.words import Words
 from extproc.filters.large import Large
 from extproc.guard.local import LocalScanner
 from extproc.guard.room import Guard
@@ -16,8 +20,13 @@ from extproc.guard.sessions import Sessions
 from extproc.limits.gate import Gate
 from extproc.pb.metadata_pb2 import Metadata
 from extproc.state.embedded.limits import MemoryLimits
+from extproc.state.flights import MemoryLeases
 from extproc.state.memory import MemoryMappings
+from extproc.state.memory_answers import MemoryAnswers
 from extproc.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from extproc.cache.semantic import Semantics
 
 DIALECTS = {
     "openai": ("openai", "gpt-4o"),
@@ -44,6 +53,18 @@ def guard(told: Telemetry | None = None) -> Guard:
     key = b"key of the tests"
     large = Large()
     return Guard(LocalScanner(), Sessions(MemoryMappings(), key, large), key, large, told.guard)
+
+
+async def _no_semantics() -> Semantics:
+    raise CacheAway("these tests compare no vectors")
+
+
+def cache(told: Telemetry | None = None) -> Cache:
+    """Answers in memory, exact alone."""
+    store = MemoryAnswers()
+    flights = Flights(MemoryLeases(), store.get)
+    key = Words(b"key of the tests")
+    return Cache(store, flights, key, _no_semantics, (told or Telemetry()).cache)
 
 
 def metadata(policy: dict[str, Any]) -> str:

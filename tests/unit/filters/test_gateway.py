@@ -16,6 +16,7 @@ from extproc.errors import Reason
 from extproc.filters.exchange import BodyMode
 from extproc.filters.gateway import GatewayExchange, GatewayFilter
 from extproc.filters.large import Large
+from extproc.filters.last import Last
 from extproc.filters.rooms import Rooms
 from extproc.filters.verdict import Note, encode
 from extproc.identity import Identify
@@ -24,7 +25,7 @@ from extproc.routing import Routes
 from extproc.state.memory import MemoryNotes
 from extproc.telemetry import Telemetry
 from tests.unit.filters.envoy import Envoy
-from tests.unit.filters.samples import STREAMS, chat, gate, guard, openai_chunk, outer
+from tests.unit.filters.samples import STREAMS, cache, chat, gate, guard, openai_chunk, outer
 
 POST = {
     ":method": "POST",
@@ -99,8 +100,11 @@ class Gateway:
             gate(self.records),
             Large(),
             guard(self.records),
+            cache(self.records),
+            Last(),
             b"secret",
         )
+        self.rooms = rooms
         self.filter = GatewayFilter(rooms)
 
     async def ask(

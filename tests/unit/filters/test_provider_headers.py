@@ -19,7 +19,14 @@ def test_what_comes_back_can_be_read() -> None:
     assert ("accept-encoding", "identity") in upward("/v1/x")
 
 
-@pytest.mark.parametrize("name", ["x-tollgate-user", "x-sim-script", "helicone-user-id"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-tollgate-user", "x-sim-script", "helicone-user-id"),
+        *("x-tollgate-cache-ttl", "helicone-cache-seed", "x-portkey-cache-namespace"),
+        *("cf-aig-cache-key", "cf-aig-skip-cache"),
+    ],
+)
 def test_what_is_for_the_gateway_stays_with_it(name: str) -> None:
     assert private(name)
     assert not private("x-stainless-lang")
@@ -49,3 +56,13 @@ def test_a_vendors_headers_are_foreign_to_others() -> None:
 def test_a_client_does_not_see_our_account(name: str) -> None:
     assert unwanted(name)
     assert not unwanted("x-ratelimit-limit-requests")
+
+
+@pytest.mark.parametrize("name", ["x-tollgate-cache-ttl", "x-tollgate-cache-kind"])
+def test_what_an_answer_says_of_its_age_reaches_the_gateways_filter(name: str) -> None:
+    assert not unwanted(name)
+
+
+@pytest.mark.parametrize("name", ["x-tollgate-cache", "x-tollgate-cache-scope", "x-tollgate-tags"])
+def test_a_provider_says_nothing_else_of_the_cache(name: str) -> None:
+    assert unwanted(name)

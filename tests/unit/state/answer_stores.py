@@ -50,7 +50,7 @@ def entry(name: str | int, value: bytes = b"answer", vector: bytes = b"", **othe
         "expires": NOW + LONG,
         "answer": made,
         "target": "openai",
-        "tier": "large",
+        "provider_model": "large",
         "cost": 1_000_000,
         "embedder": "static" if vector else "",
         **other,

@@ -12,7 +12,9 @@ BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->\n"
 def table() -> str:
     rows = ["| metric | on `/metrics` | kind | labels | what |", "|---|---|---|---|---|"]
     for metric in names.ALL:
-        shown = metric.name.replace(".", "_") + ("_seconds" if metric.unit == "s" else "")
+        shown = metric.name.replace(".", "_")
+        suffix = {"s": "_seconds", "By": "_bytes"}.get(metric.unit, "")
+        shown += "" if shown.endswith(suffix) else suffix
         shown += {"counter": "_total", "histogram": "_{bucket,sum,count}"}.get(
             metric.kind.value, ""
         )

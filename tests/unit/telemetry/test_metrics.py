@@ -235,6 +235,16 @@ def test_every_metric_that_is_exposed_has_its_name_in_the_list() -> None:
     telemetry.guard.took(0.1)
     telemetry.guard.restored()
     telemetry.guard.failed("store")
+    telemetry.cache.looked("miss", "factual", "far")
+    telemetry.cache.saved(1)
+    telemetry.cache.took(0.1, "embed")
+    telemetry.cache.label(equal=True, audit=True)
+    telemetry.cache.event("halted", "a")
+    telemetry.cache.stored("factual")
+    telemetry.cache.not_stored("truncated")
+    telemetry.cache.failed("store")
+    telemetry.cache.embedded(1)
+    telemetry.cache.watch(lambda: dict.fromkeys(names.CACHE, 1.0))
     told: dict[str, dict[str, float]] = {"waiting": {"high": 1.0}}
     for group, name in names.LIMITS:
         told.setdefault(group, {})[name] = 1.0
@@ -243,7 +253,11 @@ def test_every_metric_that_is_exposed_has_its_name_in_the_list() -> None:
         family.name for family in text_string_to_metric_families(telemetry.expose()[0].decode())
     }
     units = {"s": "_seconds", "By": "_bytes"}
-    listed = {one.name.replace(".", "_") + units.get(one.unit, "") for one in names.ALL}
+    listed = {
+        (shown := one.name.replace(".", "_"))
+        + ("" if shown.endswith(suffix := units.get(one.unit, "")) else suffix)
+        for one in names.ALL
+    }
     assert families == listed | {"target_info"}
 
 
@@ -313,3 +327,32 @@ def test_two_workers_in_one_process_do_not_share() -> None:
     first, second = Telemetry(), Telemetry()
     first.walked("a")
     assert "tollgate_chains_walked_total" not in scrape(second)
+
+
+def test_a_shadow_is_a_cost_and_no_request() -> None:
+    telemetry = Telemetry()
+    telemetry.record(RECORD)
+    paid = replace(
+        RECORD,
+        kind="shadow",
+        operation="embeddings",
+        target=None,
+        request_model="text-embedding-3-small",
+        response_model="text-embedding-3-small",
+        usage=Usage(12),
+        cost=Cost(240),
+        ttft=None,
+    )
+    telemetry.record(paid)
+    telemetry.record(replace(paid, provider=None, cost=None))
+    telemetry.record(replace(paid, usage=None, cost=None))
+    seen = scrape(telemetry)
+    assert only(seen, "tollgate_requests_total") == 1
+    assert only(seen, "gen_ai_client_operation_duration_seconds_count") == 1
+    assert only(seen, "tollgate_cost_nanodollars_total", target="", feature="search") == 240
+    assert only(seen, "tollgate_tokens_total", target="", kind="input") == 24
+    assert only(seen, "tollgate_cost_unknown_total", target="", reason="price") == 1
+    assert only(seen, "tollgate_cost_unknown_total", target="", reason="usage") == 1
+    told = "gen_ai_client_token_usage_sum"
+    assert only(seen, told, gen_ai_operation_name="embeddings") == 12
+    assert only(seen, "tollgate_telemetry_dropped_total") == 0

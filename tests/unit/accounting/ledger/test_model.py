@@ -232,6 +232,9 @@ async def play(ops: list[tuple[str, int]]) -> None:
 @settings(max_examples=150, deadline=None)
 @example([("reserve", 0), ("many", 0), ("quiet", 0), ("quiet", 0), ("crash", 0)])
 @example([("many", 0), ("ship", 9), ("store_restarts", 0), ("tidy", 0), ("tidy", 0)])
+@example(
+    [*[("many", 0)] * 3, ("quiet", 0), ("store_restarts", 0), ("ship", 1), ("store_restarts", 0)]
+)
 @example([("reserve", 0), ("disk_full", 0), ("settle", 0), ("crash", 0), ("quiet", 0)])
 @given(st.lists(st.tuples(st.sampled_from(OPS), st.integers(0, 299)), min_size=3, max_size=40))
 def test_whatever_happens_each_accepted_request_is_in_the_store_once(

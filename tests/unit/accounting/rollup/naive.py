@@ -30,15 +30,12 @@ def sums(records: Iterable[RequestRecord]) -> dict[str, int]:
     """All measures of some records."""
     found = dict.fromkeys(MEASURES, 0)
     for record in records:
-        found["requests"] += 1
-        if record.status >= 400 or record.error_type:
-            found["errors"] += 1
-        if record.aborted:
-            found["aborted"] += 1
-        if record.attempts > 1:
-            found["walked"] += 1
-        if record.cache in ("hit", "semantic"):
-            found["cache_hits"] += 1
+        if record.kind == "request":
+            found["requests"] += 1
+            found["errors"] += bool(record.status >= 400 or record.error_type)
+            found["aborted"] += record.aborted
+            found["walked"] += record.attempts > 1
+            found["cache_hits"] += record.cache in ("hit", "semantic")
         if record.cost:
             found["cost"] += record.cost.total
         found["saved"] += record.saved

@@ -74,7 +74,7 @@ async def test_repeats_within_a_day_would_have_come_from_the_cache() -> None:
     # Of the seven, 4 and 6 are hits of 2's answer (there from 12 on), 8 of 7's.
     assert (repeats.requests, repeats.hits, repeats.saved) == (7, 3, 30)
     (suggested,) = _about(found, "cache")
-    assert suggested.setting == "cache:\n  mode: exact\n  ttl: 24h"
+    assert suggested.setting == "cache:\n  mode: exact\n  ttl:\n    default: 24h"
     assert "3 of 7 requests (42.9 %)" in suggested.derivation
     assert "0.00000003 USD" in suggested.derivation
 

@@ -50,6 +50,37 @@ async def test_it_is_the_mean_of_the_table(static: StaticEmbedder) -> None:
     assert np.allclose(found, mean / np.linalg.norm(mean), atol=1e-5)
 
 
+WORDS = st.sampled_from(
+    [
+        "How",
+        "my",
+        "parcel's",
+        "parcel?",
+        "12.5",
+        "",
+        "\n",
+        "\u2581",
+        "x\u2581",
+        "\ud55c",
+        "<s>",
+        "aa" * 15,
+    ]
+) | st.text(max_size=4)
+
+
+@given(texts=st.lists(st.lists(WORDS, max_size=12).map(" ".join), max_size=4))
+def test_word_by_word_it_is_the_same(static: StaticEmbedder, texts: list[str]) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    whole = tokenizers.Tokenizer.from_file(
+        str(package() / "tokenizers" / "l2_supercat_tokenizer_config.json")
+    )
+    whole.encode_special_tokens = True
+    for text in [one.strip() for one in texts if one.strip()]:
+        ids = whole.encode(text, add_special_tokens=False).ids
+        for _ in range(2):  # with words that are new, and that are known
+            assert static._spelling.ids(text) == ids
+
+
 async def test_shape_and_name(static: StaticEmbedder) -> None:
     found = await static.embed(["a", "b c", ""])
     assert found.shape == (3, static.dim) == (3, 256)

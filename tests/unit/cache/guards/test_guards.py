@@ -108,3 +108,26 @@ def test_no_text_makes_it_fail_and_sides_do_not_matter(a: str, b: str) -> None:
 def test_long_texts_cost_no_more_than_their_length(part: str) -> None:
     text = part * (400_000 // len(part))
     assert differs(text, text) is None
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Who invented the telescope?", "When was the telescope invented?"),
+        ("Where does she live?", "Who does she live with?"),
+        ("What is the total cost?", "What is the average cost?"),
+        (
+            "It costs $2, then $3, then $4, then $5. How much is it?",
+            "It costs $3, then $3, then $4, then $5. How much is it? I paid $2, so 2 is too much",
+        ),
+    ],
+)
+def test_what_is_asked_for_and_every_number_count(a: str, b: str) -> None:
+    assert differs(a, b) is not None
+    assert differs(b, a) is not None
+
+
+def test_a_character_that_unfolds_costs_no_more() -> None:
+    long = "\ufdfa" * 200_000
+    assert differs(long, long) is None
+    assert differs(long, long + "a") == "tail"

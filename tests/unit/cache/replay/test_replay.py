@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import timeit
 from typing import Any
 
 import msgspec
@@ -20,7 +22,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from extproc.cache.replay import Asker, events, fold, kept, whole
-from extproc.cache.replay.pieces import data, pieces
+from extproc.cache.replay.pieces import StreamError, data, pieces
 from tests.unit.cache.replay import samples
 
 Tree = dict[str, Any]
@@ -214,6 +216,9 @@ def test_nothing_of_one_asker_reaches_another() -> None:
         "user": "alice",
         "safety_identifier": "alice",
         "prompt_cache_key": "alice",
+        "prompt_cache_options": {"mode": "implicit", "comparison_response_id": "resp_alice"},
+        "prompt_cache_retention": "24h, of alice",
+        "prompt_cache_diagnostics": {"type": "cache_hit", "of": "alice"},
     }
     entry = kept(answer, "responses")
     assert b"alice" not in entry
@@ -308,6 +313,80 @@ def test_an_item_that_the_last_event_leaves_out_is_taken_from_before() -> None:
     last = {"type": "response.completed", "response": {"id": "r", "output": []}}
     body = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in (done, last))
     assert fold(body, "responses") == {"id": "r", "output": [item]}
+
+
+@pytest.mark.parametrize(
+    "entry", [b"", b"\xff", b"[]", b'"a"', b'{"a":', b"{}", b'{"choices": [1]}', b"[" * 100_000]
+)
+@pytest.mark.parametrize("format_", ["chat", "completions", "messages", "responses"])
+def test_what_was_kept_and_is_no_answer_is_not_streamed(format_: str, entry: bytes) -> None:
+    with pytest.raises(StreamError):
+        events(entry, format_, WITH)
+
+
+def test_what_cannot_be_read_is_not_told_of_its_asker() -> None:
+    with pytest.raises(StreamError):
+        whole(b"{", "responses", Asker.of("responses", {"user": "bob"}))
+
+
+# --- time ---------------------------------------------------------------------------------
+
+
+def many(count: int, format_: str, delta: Tree, **more: Any) -> bytes:
+    """A stream of so many pieces."""
+    if format_ == "messages":
+        one = {"type": "content_block_delta", "index": 0, "delta": delta}
+        block = {"type": "text", "text": "", "citations": None}
+        first = [
+            {"type": "message_start", "message": {"id": "m", "content": []}},
+            {"type": "content_block_start", "index": 0, "content_block": block},
+        ]
+        last = [
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+            {"type": "message_stop"},
+        ]
+    else:
+        said = delta if format_ == "completions" else {"delta": delta}
+        one = {"choices": [{"index": 0, **said, **more}]}
+        first, last = [], [{"choices": [{"index": 0, "finish_reason": "stop"}]}]
+    begin, end = (
+        b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in part)
+        for part in (first, last)
+    )
+    return begin + b"data: %b\n\n" % json.dumps(one).encode() * count + end + b"data: [DONE]\n\n"
+
+
+CHANCES = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+CITATION = {"type": "citations_delta", "citation": {"type": "char_location", "cited_text": "a"}}
+DETAIL = {"type": "reasoning.text", "text": "word", "index": 0}
+
+
+@pytest.mark.parametrize(
+    ("format_", "delta", "more"),
+    [
+        ("chat", {"content": "word"}, {}),
+        ("chat", {"content": "word"}, {"logprobs": {"content": [CHANCES]}}),
+        ("chat", {"reasoning_details": [DETAIL]}, {}),
+        ("chat", {"reasoning_details": [{"type": "a", "text": "b"}]}, {}),
+        ("chat", {"tool_calls": [{"index": 0, "function": {"arguments": "word"}}]}, {}),
+        ("completions", {"text": "word"}, {"logprobs": {"tokens": ["a"]}}),
+        ("messages", {"type": "text_delta", "text": "word"}, {}),
+        ("messages", CITATION, {}),
+    ],
+)
+def test_a_long_stream_takes_no_longer_for_each_piece(
+    format_: str, delta: Tree, more: Tree
+) -> None:
+    def seconds(count: int) -> float:
+        found = many(count, format_, delta, **more)
+        assert fold(found, format_) is not None
+        # Of this process: the machine may do much else.
+        return min(
+            timeit.repeat(lambda: fold(found, format_), timer=time.process_time, number=1, repeat=5)
+        )
+
+    assert seconds(32_000) < 50 * seconds(2_000)
 
 
 # --- servers that stream in ways of their own ---------------------------------------------
