@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from extproc.accounting import embedder_price
 from extproc.admin.cache import CacheAdmin
 from extproc.alerts import Alerts, cache_alert
 from extproc.cache.flights import Flights
 from extproc.cache.question import Billing
 from extproc.cache.room import Cache
+from extproc.cache.settings import Caching
 from extproc.cache.words import Words
 from extproc.catalogue import Catalogue
 from extproc.mistakes import mistake
@@ -38,25 +37,6 @@ MARKS: Final = "fingerprint of requests"
 """The purpose of the secret that scopes and tenants are marked with."""
 FIGURES_EVERY: Final = 5.0
 """Seconds between two looks at how the store stands, for metrics."""
-
-
-class Caching(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cache of a worker is made of."""
-
-    embedder: str = "static"
-    """What makes vectors of questions: `static`, `minilm` or `http`."""
-    embedder_url: str | None = None
-    """The endpoint of `http`."""
-    embedder_model: str | None = None
-    """The model that it is asked for."""
-    vectors: str | None = None
-    """A Postgres that holds the vectors (`postgresql://…`). None: each worker does."""
-    entries: int = 1_000_000
-    """Entries kept at most."""
-    bytes: int = 4 << 30
-    """Bytes kept at most."""
-    judge_url: str | None = None
-    """Where judges' chains are asked: this gateway, from within. None: nowhere."""
 
 
 def open_store(stores: Stores, wanted: Caching) -> CacheStore:

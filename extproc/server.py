@@ -22,7 +22,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from extproc import addresses, catalogue, dialects
 from extproc.admin.http import serve
-from extproc.caching import MARKS, Caching, OpenCache
+from extproc.cache.settings import Caching
+from extproc.caching import MARKS, OpenCache
 from extproc.filters.exchange import Handler
 from extproc.filters.gateway import GatewayFilter
 from extproc.filters.large import Large

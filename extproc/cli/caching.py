@@ -12,7 +12,7 @@ import click
 from extproc.cache.embedders import HTTP, MINILM, NAMES, STATIC, TOKEN, models_folder
 from extproc.cache.judge import TOKEN as JUDGE_KEY
 from extproc.cache.judge import Judge
-from extproc.caching import Caching
+from extproc.cache.settings import Caching
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -203,7 +203,8 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     scope: CacheScope | None = None
     allow_scope: CacheScope | None = None
     custom_keys: bool | None = None
-    ttl: CacheTimes = CacheTimes()
+    ttl: CacheTimes | Seconds = CacheTimes()
+    """A time alone is that of every kind."""
     kinds: dict[str, CacheKind] = {}
     max_entry_bytes: Size | None = None
     temperature_max: float | None = None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.e2e.cache_gateways import Cached, where
 from tests.e2e.conftest import Json, poll
 from tests.e2e.figures import figures
 from tests.e2e.limits_gateways import Hook, webhook
-from tests.e2e.semantic_gateways import by_endpoint, endpoint, only, semantic_gateway
+from tests.e2e.semantic_gateways import only, semantic_gateway
 
 pytestmark = pytest.mark.e2e
 
@@ -157,15 +158,12 @@ def questions() -> list[tuple[str, str]]:
     return every
 
 
-@pytest.fixture(params=["static", "http"])
-def stream(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Stream, Hook]]:
-    folder = tmp_path_factory.mktemp(request.param)
-    with webhook() as hook, endpoint() as vectors:
-        flags = by_endpoint(vectors) if request.param == "http" else ()
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[tuple[Stream, Hook]]:
+    """With the default embedder and what it ships with."""
+    with webhook() as hook:
         env = {"TOLLGATE_SERVE_ALERT_URL": hook.url}
-        with semantic_gateway(folder, *flags, env=env) as cached:
+        with semantic_gateway(tmp_path, env=env) as cached:
             yield Stream(cached, questions()), hook
 
 

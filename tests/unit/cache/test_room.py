@@ -20,8 +20,9 @@ from extproc.cache.question import Question
 from extproc.cache.replay import Asker
 from extproc.cache.room import Cache, Came
 from extproc.cache.rules import rules
+from extproc.cache.settings import Caching
 from extproc.cache.storable import Unfit
-from extproc.caching import Caching, OpenCache
+from extproc.caching import OpenCache
 from extproc.policy import CachePolicy
 from extproc.state import StateError
 from extproc.state.answers import Match

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from extproc.cache.embedders.minilm import COMMANDS
-from extproc.caching import Caching
+from extproc.cache.settings import Caching
 from extproc.cli.caching import Flags, caching, flags
 from extproc.cli.serve import serve
 

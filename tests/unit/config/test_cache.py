@@ -225,7 +225,6 @@ def test_a_mode_in_envoys_own_yaml_is_a_mode(mode: str) -> None:
         ("{scope: team}", "cache.scope: 'team' is not one of session, user, tenant, shared"),
         ("{allow_scope: user}", "cache.allow_scope: 'user' is narrower than the scope, 'tenant'"),
         ("{custom_keys: 2}", "cache.custom_keys: expected `bool`, got `int`"),
-        ("{ttl: 6h}", "cache.ttl: must be a mapping, not a text"),
         ("{ttl: {default: 0}}", "cache.ttl.default: '0' is not a duration; "),
         ("{ttl: {default: 10ms}}", "cache.ttl.default: 0.01 s is not from 1 s to a year (365d)"),
         ("{ttl: {longest: 2y}}", "cache.ttl.longest: '2y' is not a duration; "),
@@ -422,3 +421,12 @@ def test_the_contract_has_every_header_of_the_cache() -> None:
 
 def test_a_route_says_its_cache_in_its_policy() -> None:
     assert {"cache"} <= {one.name for one in msgspec.structs.fields(RoutePolicy)}
+
+
+def test_a_time_alone_is_that_of_every_kind() -> None:
+    text = f"{BASE}routes: [{{name: r, chain: main, cache: {{mode: semantic, ttl: 6h}}}}]\n"
+    found = rules(None, cache_field(load(text).routes[0].cache))
+    assert found is not None
+    assert {kind: one.ttl for kind, one in found.by_kind.items()} == dict.fromkeys(
+        ("default", "factual", "dynamic"), 21_600
+    )
