@@ -77,7 +77,7 @@ def test_the_curl_and_its_answer(fresh: Running) -> None:
 
 
 def test_the_headers(fresh: Running) -> None:
-    (shown,) = [one for one in blocks("") if one.startswith("x-tollgate-")]
+    (shown,) = [one for one in blocks("") if one.startswith("x-tollgate-request-id")]
     (command,) = [one for one in blocks("sh") if one.startswith("curl ")]
     head = run(command.replace("curl ", "curl -sSi ", 1), fresh).partition("\n\n")[0]
     headers = dict(line.split(": ", 1) for line in head.splitlines()[1:])
@@ -87,6 +87,16 @@ def test_the_headers(fresh: Running) -> None:
         if name not in {"x-tollgate-request-id", "x-tollgate-cost"}:
             assert headers[name] == value
     assert 0 < float(headers["x-tollgate-cost"]) < 1
+
+
+def test_what_was_asked_before(fresh: Running) -> None:
+    (shown,) = [one for one in blocks("") if one.startswith("x-tollgate-cache")]
+    (command,) = [one for one in blocks("sh") if one.startswith("for text")]
+    found = [line.split(": ")[1].split(";")[0] for line in run(command, fresh).splitlines()]
+    wanted = [line.split(": ")[1].split(";")[0] for line in shown.splitlines()]
+    assert found[:2] == wanted[:2]
+    # One in twenty, and more of the first, goes to the provider to see what it would say.
+    assert found[2] in (wanted[2], "miss")
 
 
 @pytest.mark.parametrize(
