@@ -10,7 +10,7 @@ import msgspec
 from extproc.cache.rules import host_errors, route_errors
 from extproc.cache.weak import host_warnings, route_warnings
 from extproc.config.findings import Path
-from extproc.config.gateway import Cache, Cached, CacheTimes, Gateway, Route
+from extproc.config.gateway import Cache, Cached, Gateway, Route
 from extproc.config.identity import policy_of
 from extproc.config.providers import Mistake
 from extproc.policy import (
@@ -30,13 +30,10 @@ def cache_field(cache: Cached | None) -> CacheField | None:
     if not isinstance(cache, Cache):
         return cache
     said = msgspec.structs.asdict(cache)
-    ttl = cache.ttl
-    if not isinstance(ttl, CacheTimes):
-        ttl = CacheTimes(default=ttl, factual=ttl, dynamic=ttl)
-    times = msgspec.structs.asdict(ttl)
+    times = msgspec.structs.asdict(cache.ttl)
     kinds = {name: float(one) for name, one in times.pop("kinds").items()}
-    told = CacheTtl(**{name: _number(one) for name, one in times.items()}, kinds=kinds)
-    return CachePolicy(**{**said, "ttl": told, "wait": _number(cache.wait)})
+    ttl = CacheTtl(**{name: _number(one) for name, one in times.items()}, kinds=kinds)
+    return CachePolicy(**{**said, "ttl": ttl, "wait": _number(cache.wait)})
 
 
 def _number(seconds: float | None) -> float | None:

@@ -203,8 +203,7 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     scope: CacheScope | None = None
     allow_scope: CacheScope | None = None
     custom_keys: bool | None = None
-    ttl: CacheTimes | Seconds = CacheTimes()
-    """A time alone is that of every kind."""
+    ttl: CacheTimes = CacheTimes()
     kinds: dict[str, CacheKind] = {}
     max_entry_bytes: Size | None = None
     temperature_max: float | None = None

@@ -61,7 +61,8 @@ def load_document(document: Document) -> Gateway:
 
 
 class _Short:
-    """Spells out what may be written shorter: a level that is one target, a price in digits."""
+    """Spells out what may be written shorter: a level that is one target, a price in digits, one
+    time for every kind of content."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -76,6 +77,12 @@ class _Short:
         for name, target in targets.items():
             if isinstance(target, dict):
                 self._as_text(("targets", name, "price"), target.get("price"))
+
+        routes = self._document.data.get("routes") if isinstance(self._document.data, dict) else ()
+        for one in (self._document.data, *(routes if isinstance(routes, list) else ())):
+            cache = one.get("cache") if isinstance(one, dict) else None
+            if isinstance(cache, dict) and isinstance(cache.get("ttl"), str | int | float):
+                cache["ttl"] = dict.fromkeys(("default", "factual", "dynamic"), cache["ttl"])
 
     def _as_text(self, path: Path, node: Any) -> None:
         """Numbers of a mapping as they were written."""

@@ -86,7 +86,9 @@ class Expression:
 
     def _capacity(self) -> str:
         times, rest = divmod(self.most, self.amount)
-        return f"{times}x" if rest == 0 else written(self.measure, self.most)
+        if rest or times >= 10**9:  # a factor has nine digits
+            return written(self.measure, self.most)
+        return f"{times}x"
 
 
 def read(measure: Measure, given: Any, *, burst: Any = None, rolling: bool = False) -> Expression:

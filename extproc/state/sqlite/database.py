@@ -195,7 +195,8 @@ class Database:
     def _begin(self) -> sqlite3.Connection:
         if not self._path.exists():
             left = [name for name in self._names()[1:] if name.exists()]
-            if left:
+            # Another process may just have made it: the file comes first.
+            if left and not self._path.exists():
                 raise CorruptError(f"there is {left[0].name}, but the file itself is gone")
             self._make()
         connection = self._connect()

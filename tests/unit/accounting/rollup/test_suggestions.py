@@ -84,7 +84,7 @@ def test_a_suggested_cache_is_one_that_a_route_takes(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_bytes(msgspec.json.encode(gateway))
     load(file)
-    gateway["routes"][0]["cache"]["ttl"] = "24h"
+    gateway["routes"][0]["cache"]["ttl"] = "a day"
     file.write_bytes(msgspec.json.encode(gateway))
     with pytest.raises(ConfigError, match="ttl"):
         load(file)
