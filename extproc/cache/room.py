@@ -263,7 +263,11 @@ class Cache:
 
     async def _keep(self, question: Question, came: Callable[[], Awaitable[Came | Unfit]]) -> None:
         found = await came()
-        reason = found if isinstance(found, Unfit) else _unfit(question, found)
+        reason = (
+            found
+            if isinstance(found, Unfit)
+            else unfit_answer(found.tree, question.format, question.rules)
+        )
         if reason is not None or isinstance(found, Unfit):
             self._told.not_stored(str(reason))
         else:
@@ -465,8 +469,3 @@ def _joins(question: Question) -> bool:
         and not control.only
         and control.max_age is None
     )
-
-
-def _unfit(question: Question, came: Came) -> Unfit | None:
-    tree = came.tree
-    return unfit_answer(b"", tree, question.format, question.rules)

@@ -13,8 +13,6 @@ from msgspec import Struct
 from extproc.cache.rules import Rules
 from extproc.cache.shapes import SHAPES
 
-_OK: Final = range(200, 300)
-
 
 class Unfit(StrEnum):
     """Why a request or an answer has no part in the cache. The value goes into metrics."""
@@ -73,15 +71,9 @@ def unfit_request(  # noqa: PLR0911 - one line a reason
     return None
 
 
-def unfit_answer(  # noqa: PLR0911 - one line a reason
-    answer: bytes, tree: Mapping[str, Any] | None, format_: str, rules: Rules, *, status: int = 200
-) -> Unfit | None:
-    """Why an answer is not kept. `tree` is `answer` read, None if that cannot be. None: it is
-    kept."""
-    if status not in _OK:
-        return Unfit.STATUS
-    if len(answer) > rules.max_entry_bytes:
-        return Unfit.TOO_LARGE
+def unfit_answer(tree: Mapping[str, Any] | None, format_: str, rules: Rules) -> Unfit | None:
+    """Why a 2xx answer is not kept, whatever its size. `tree`: as it is read; None if that cannot
+    be. None: it is kept."""
     judge = _JUDGES.get(format_)
     if judge is None:
         return Unfit.FORMAT

@@ -13,6 +13,7 @@ from extproc.config.findings import Path
 from extproc.config.gateway import Cache, Cached, Gateway, Route
 from extproc.config.identity import policy_of
 from extproc.config.providers import Mistake
+from extproc.config.unsaid import unsaid
 from extproc.policy import (
     CacheField,
     CachePolicy,
@@ -67,15 +68,8 @@ def _plain(value: Any) -> Any:
 
 def empty(data: Any) -> Iterator[Mistake]:
     """`cache:` with nothing behind it looks like a cache, and is none."""
-    if not isinstance(data, dict):
-        return
-    places: list[tuple[Path, Any]] = [((), data)]
-    if isinstance(routes := data.get("routes"), list):
-        places += [(("routes", index), one) for index, one in enumerate(routes)]
-    for path, node in places:
-        if isinstance(node, dict) and "cache" in node and node["cache"] is None:
-            message = "says nothing; say cache: exact, semantic or off, or leave it out"
-            yield Mistake((*path, "cache"), message, "bad-cache")
+    message = "says nothing; say cache: exact, semantic or off, or leave it out"
+    return unsaid(data, "cache", message, "bad-cache")
 
 
 def mistakes(gateway: Gateway) -> Iterator[Mistake]:

@@ -10,6 +10,7 @@ import msgspec
 from extproc.config.findings import Path
 from extproc.config.gateway import Gateway, Guard
 from extproc.config.providers import Mistake
+from extproc.config.unsaid import unsaid
 from extproc.guard.rules import host_errors, host_warnings, route_errors, route_warnings
 from extproc.policy import GuardPolicy, HostPolicy, RoutePolicy
 from extproc.rule_error import RuleError
@@ -44,15 +45,8 @@ def _plain(value: Any) -> Any:
 
 def empty(data: Any) -> Iterator[Mistake]:
     """`guard:` with nothing behind it looks like a guard, and is none."""
-    if not isinstance(data, dict):
-        return
-    places: list[tuple[Path, Any]] = [((), data)]
-    if isinstance(routes := data.get("routes"), list):
-        places += [(("routes", index), one) for index, one in enumerate(routes)]
-    for path, node in places:
-        if isinstance(node, dict) and "guard" in node and node["guard"] is None:
-            message = "says nothing; say guard: {} for one with its defaults, or leave it out"
-            yield Mistake((*path, "guard"), message, "bad-guard")
+    message = "says nothing; say guard: {} for one with its defaults, or leave it out"
+    return unsaid(data, "guard", message, "bad-guard")
 
 
 def mistakes(gateway: Gateway) -> Iterator[Mistake]:

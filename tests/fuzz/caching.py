@@ -114,11 +114,10 @@ def _otherwise(tree: Any) -> str:
 def folding(format_: str, data: bytes) -> None:
     """Of any stream there is an answer or none; one that may be kept is streamed and folded
     again."""
-    found = fold(data, format_, {"total_tokens": 1})
+    found = fold(data, format_)
     if found is None:
         return
-    answer = msgspec.json.encode(found)
-    if unfit_answer(answer, found, format_, route()) is None:
+    if unfit_answer(found, format_, route()) is None:
         _there_and_back(kept(found, format_), format_)
 
 
@@ -138,7 +137,7 @@ def stored(format_: str, data: bytes) -> None:
         except StreamError:
             continue
         assert isinstance(out, bytes)
-    unfit = unfit_answer(data, tree, format_, route())
+    unfit = unfit_answer(tree, format_, route())
     assert unfit is None or unfit in Unfit
     if unfit is None and format_ != "embeddings":
         assert events(kept(tree, format_), format_, asker)
@@ -148,7 +147,7 @@ def _there_and_back(entry: bytes, format_: str) -> None:
     again = fold(events(entry, format_, _WITH), format_)
     assert again is not None
     second = kept(again, format_)
-    assert unfit_answer(second, again, format_, route()) is None
+    assert unfit_answer(again, format_, route()) is None
     assert fold(events(second, format_, _WITH), format_) == again
 
 

@@ -150,7 +150,8 @@ def _answer(
     if isinstance(tree, str):
         tree = answer(tree, format_, name=found.exact.hex()[:24], model=model, now=created)
     value = kept(tree, format_)
-    _fit(unfit_answer(value, tree, format_, policy))
+    _fit(Unfit.TOO_LARGE if len(value) > policy.max_entry_bytes else None)
+    _fit(unfit_answer(tree, format_, policy))
     try:
         events(value, format_, Asker())
     except (StreamError, ValueError, RecursionError):

@@ -68,23 +68,15 @@ def events(entry: bytes, format_: str, asker: Asker) -> bytes:
         raise StreamError(f"not an answer of {format_}") from error
 
 
-def fold(
-    stream: bytes, format_: str, usage: Mapping[str, Any] | None = None
-) -> dict[str, Any] | None:
+def fold(stream: bytes, format_: str) -> dict[str, Any] | None:
     """The answer that a stream in a client format is, read. None: it did not end properly, failed,
-    or cannot be read.
-
-    usage: what the provider told, where the stream is without it because the client had not asked.
-    """
+    or cannot be read."""
     read = _READERS[format_]
     try:
-        found = read(stream)
+        return read(stream)
     except (StreamError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError,
             RecursionError):  # fmt: skip
         return None
-    if found is not None and usage is not None and found.get("usage") is None:
-        found["usage"] = dict(usage)
-    return found
 
 
 def _for(entry: bytes, format_: str, asker: Asker) -> dict[str, Any]:

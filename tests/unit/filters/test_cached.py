@@ -183,6 +183,17 @@ async def test_an_answer_that_is_not_whole_is_not_kept(gateway: Gateway, answer:
     assert again.answer is None
 
 
+async def test_an_answer_over_the_routes_size_is_not_kept(gateway: Gateway) -> None:
+    for most, kept in ((256, False), (2000, True)):
+        cache = {"mode": "exact", "max_entry_bytes": most}
+        first, _ = await _ask(gateway, cache=cache)
+        told = json.loads(json.dumps(WHOLE))
+        told["choices"][0]["message"]["content"] = "Paris " * 50
+        await _answered(gateway, first, told)
+        again, _ = await _ask(gateway, cache=cache)
+        assert (again.answer is not None) is kept
+
+
 async def test_an_error_is_not_kept(gateway: Gateway) -> None:
     envoy, _ = await _ask(gateway)
     await _answered(gateway, envoy, {"error": {"message": "no"}}, status=500)

@@ -79,14 +79,6 @@ def test_a_response_streamed_and_folded_is_the_same(answer: Tree) -> None:
     assert fold(stream(answer, "responses"), "responses") == answer
 
 
-@FEW
-@given(samples.chats())
-def test_usage_that_a_client_did_not_ask_for_is_taken_from_elsewhere(answer: Tree) -> None:
-    found = stream(answer, "chat", Asker())
-    assert b'"usage"' not in found
-    assert fold(found, "chat", answer["usage"]) == answer
-
-
 # --- before the SDKs ----------------------------------------------------------------------
 
 

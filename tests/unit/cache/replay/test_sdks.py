@@ -57,7 +57,7 @@ def entries(answer: Tree, format_: str) -> Iterator[bytes]:
     """The entry of an answer that came whole, and of the same that came as a stream."""
     entry = kept(answer, format_)
     yield entry
-    streamed = fold(events(entry, format_, Asker()), format_, answer.get("usage"))
+    streamed = fold(events(entry, format_, Asker(usage=True)), format_)
     assert streamed is not None
     yield kept(streamed, format_)
 
