@@ -81,9 +81,10 @@ class Flights:
         with contextlib.suppress(StateError):  # the first who joins tries again
             await self._leases.ping()
 
-    async def join(self, exact: bytes) -> Flight:
+    async def join(self, exact: bytes, *, patient: bool = False) -> Flight:
         """The flight of an exact key. Never raises; takes one round trip at most, 10 ms at the
-        longest, then the caller leads."""
+        longest, then the caller leads; 100 where it is `patient`, since the store has just
+        answered it."""
         loop = asyncio.get_running_loop()
         air = self._known.get(exact)
         if air is not None:
@@ -94,7 +95,7 @@ class Flights:
         # Before the lease is asked for: who joins meanwhile waits with us.
         self._known[exact] = air
         try:
-            mine = await self._leases.take(exact, air.token)
+            mine = await self._leases.take(exact, air.token, patient=patient)
         except StateError:
             mine = True
         except asyncio.CancelledError:

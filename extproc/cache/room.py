@@ -114,7 +114,8 @@ class Cache:
     async def join(self, question: Question, key: bytes) -> None:
         """Be the one who brings the answer of this key, or (`question.follows`) wait for it."""
         if _joins(question):
-            question.flight = await self._flights.join(key)
+            patient = question.reason != "store"
+            question.flight = await self._flights.join(key, patient=patient)
 
     async def waited(self, question: Question) -> Served | None:
         """What the one that leads has brought. None: nothing, or too late."""

@@ -22,14 +22,16 @@ Standing = Literal["flying", "kept", "gone"]
 
 class FlightLeases(Protocol):
     """Leases by exact key, which end after `seconds` (`SECONDS`) unless renewed. Every method that
-    waits raises StateError when the store is away, `take` and `standing` within 10 ms."""
+    waits raises StateError when the store is away, `take` and `standing` within 10 ms; `take` of
+    the patient within 100."""
 
     seconds: float
 
-    async def take(self, exact: bytes, token: bytes) -> bool:
+    async def take(self, exact: bytes, token: bytes, *, patient: bool = False) -> bool:
         """Whether the lease is had now. False: another has it, or has just landed.
-        One round trip. `token`: 16 random bytes. After a StateError nobody knows: it is to be
-        released all the same."""
+        One round trip. `token`: 16 random bytes. `patient`: the store is there, for it has just
+        answered; a slow answer is then more likely than none. After a StateError nobody knows:
+        it is to be released all the same."""
         ...
 
     async def standing(self, exacts: Sequence[bytes]) -> list[Standing]:
@@ -64,7 +66,7 @@ class MemoryLeases:
         self._clock = clock
         self._held: dict[bytes, tuple[bytes, float]] = {}
 
-    async def take(self, exact: bytes, token: bytes) -> bool:
+    async def take(self, exact: bytes, token: bytes, *, patient: bool = False) -> bool:  # noqa: ARG002 - it answers at once
         """See `FlightLeases`."""
         if self._of(exact) is not None:
             return False

@@ -11,6 +11,9 @@ from extproc.state.shared_wire import Part, Wire, command, good
 
 TAKE_SECONDS: Final = 0.01
 """How long a request waits for a lease: a round trip takes some 0.1 ms."""
+PATIENT_SECONDS: Final = 0.1
+"""How long where Redis has just answered this request: a burst of the same question makes a machine
+busy, and is what leases are for."""
 PATIENCE: Final = 2.0
 """Seconds for one round trip where no request waits."""
 PREFIX: Final = b"{tollgate:flights}:"
@@ -58,10 +61,11 @@ class SharedLeases:
         self._quick = Wire(url, (), patience)
         self._slow = Wire(url, (RENEW, RELEASE), PATIENCE)
 
-    async def take(self, exact: bytes, token: bytes) -> bool:
+    async def take(self, exact: bytes, token: bytes, *, patient: bool = False) -> bool:
         """See `FlightLeases`."""
         asked = command("SET", PREFIX + exact, token, "NX", "PX", int(self.seconds * 1000))
-        (reply,) = await self._quick.ask(asked)
+        within = PATIENT_SECONDS if patient else None
+        (reply,) = await self._quick.ask(asked, within=within)
         return good(reply) is not None
 
     async def standing(self, exacts: Sequence[bytes]) -> list[Standing]:

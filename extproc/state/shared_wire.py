@@ -59,13 +59,14 @@ def call(script: Script, key: bytes, *values: Part) -> bytes:
 class _Asked:
     """Commands that were sent together. `future` is done when all replies are there."""
 
-    __slots__ = ("future", "missing", "overdue", "replies", "timer", "turns", "until")
+    __slots__ = ("future", "missing", "overdue", "replies", "seconds", "timer", "turns", "until")
 
-    def __init__(self, count: int, loop: asyncio.AbstractEventLoop, until: float) -> None:
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.missing = count
         self.replies: list[Any] = []
         self.future: asyncio.Future[list[Any]] = loop.create_future()
-        self.until = until
+        self.seconds = seconds
+        self.until = loop.time() + seconds
         self.overdue = False
         self.turns = TURNS
         self.timer: asyncio.TimerHandle | None = None
@@ -100,16 +101,18 @@ class Wire:
         self.server = ""
         """Another one after Redis was restarted, or another took its place."""
 
-    async def ask(self, *commands: bytes) -> list[Any]:
-        """The replies, errors among them as values. Raises StateError when Redis is away, or does
-        not answer in time; whether the commands were done is not known then."""
+    async def ask(self, *commands: bytes, within: float | None = None) -> list[Any]:
+        """The replies, errors among them as values. `within`: other seconds than is usual. Raises
+        StateError when Redis is away, or does not answer in time; whether the commands were done
+        is not known then."""
         if self._away is not None:
             raise StateError(self._away)
         link = self._link
         if link is not None and link.is_late:
             raise StateError("Redis: answers are overdue")
         loop = asyncio.get_running_loop()
-        asked = _Asked(len(commands), loop, loop.time() + self._seconds)
+        seconds = self._seconds if within is None else within
+        asked = _Asked(len(commands), loop, seconds)
         asked.timer = loop.call_at(asked.until - TURNS * TURN, self._overdue, asked)
         data = commands[0] if len(commands) == 1 else b"".join(commands)
         if link is not None:
@@ -132,7 +135,7 @@ class Wire:
             asked.turns -= 1
             asked.timer = asyncio.get_running_loop().call_later(TURN, self._overdue, asked)
             return
-        problem = StateError(f"Redis: no answer within {self._seconds:g} s")
+        problem = StateError(f"Redis: no answer within {asked.seconds:g} s")
         asked.overdue = True
         asked.fail(problem)
         if self._link is None:

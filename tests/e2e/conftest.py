@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +30,30 @@ if TYPE_CHECKING:
 
 GATEWAY = Path(__file__).parent / "gateway.yaml"
 START_WITHIN = 60.0
+BLOCK = 2_500
 Json = dict[str, Any]
+
+
+@cache
+def _block() -> int:
+    """The first of this process's own `BLOCK` ports, held until its end: no other run of the tests
+    takes a port between our finding it free and a gateway's opening it."""
+    for first in range(20_000, 30_000, BLOCK):
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", first))
+        except OSError:
+            held.close()
+        else:
+            atexit.register(held.close)
+            return first
+    raise RuntimeError("no free block of ports")
 
 
 def free_ports(count: int) -> int:
     """The first of `count` free TCP ports in a row."""
     for _ in range(200):
-        first = random.randrange(20_000, 30_000)
+        first = random.randrange(_block() + 1, _block() + BLOCK - count)
         if all(_is_free(first + number) for number in range(count)):
             return first
     raise RuntimeError("no free ports")

@@ -146,7 +146,7 @@ def test_a_new_answer(head: Mapping[str, str], cached: Cached) -> None:
     text = fresh()
     cached.warm(text, said="Old.")
     if "max-age" in str(head):
-        poll(lambda: int(parts(cached.chat(text))["age"]) >= 1, what="an older answer")
+        poll(lambda: int(parts(cached.hit(text))["age"]) >= 1, what="an older answer")
     answer = cached.chat(text, said="New.", headers=head)
     assert said(answer) == "New."
     assert where(answer) == ("miss" if "max-age" in str(head) else "bypass")
@@ -187,7 +187,7 @@ def test_not_older_than(cached: Cached) -> None:
     for head in ({CACHE: "max-age=60"}, {"cache-control": "max-age=60"},
                  {CACHE: "max-age=60, only-if-cached"}):  # fmt: skip
         cached.hit(text, headers=head)
-    poll(lambda: int(parts(cached.chat(text))["age"]) >= 1, what="an older answer")
+    poll(lambda: int(parts(cached.hit(text))["age"]) >= 1, what="an older answer")
     old = cached.chat(text, headers={CACHE: "max-age=0, only-if-cached"})
     assert code(old) == (504, "not_cached")
     assert cached.asked() == 1

@@ -122,10 +122,8 @@ def test_a_provider_known_to_be_dead_is_not_even_tried(faulty: Faulty) -> None:
 
 
 def test_nobody_else_to_ask(faulty: Faulty) -> None:
-    with pytest.raises(openai.InternalServerError) as caught:
-        faulty.gateway.openai().chat.completions.create(
-            model="dead", messages=[{"role": "user", "content": "Hello"}]
-        )
+    with faulty.gateway.openai() as sdk, pytest.raises(openai.InternalServerError) as caught:
+        sdk.chat.completions.create(model="dead", messages=[{"role": "user", "content": "Hello"}])
     assert caught.value.status_code == 503
     assert caught.value.code == "no_provider_available"
 
@@ -186,8 +184,8 @@ def test_a_wrong_key_and_a_next_level(dialect: str, streamed: bool, faulty: Faul
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("model", [*DIALECTS, "wrong"])
 def test_a_wrong_key_alone(model: str, streamed: bool, faulty: Faulty) -> None:
-    with pytest.raises(openai.InternalServerError) as caught:
-        faulty.gateway.openai().chat.completions.create(
+    with faulty.gateway.openai() as sdk, pytest.raises(openai.InternalServerError) as caught:
+        sdk.chat.completions.create(
             model=model, messages=[{"role": "user", "content": "Hello"}], stream=streamed
         )
     assert caught.value.status_code == 502

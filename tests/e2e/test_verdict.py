@@ -21,8 +21,8 @@ FULL: Json = {"status": 429, "retry_after": 9}
 def refused(gateway: Running, model: str, script: Json, streamed: bool, **more: Any) -> Json:
     """The error as the SDK raises it; its answer in OpenAI's shape, its attempts told."""
     text = more.pop("text", "Hello")
-    with pytest.raises(openai.APIStatusError) as caught:
-        gateway.openai().chat.completions.create(
+    with gateway.openai() as sdk, pytest.raises(openai.APIStatusError) as caught:
+        sdk.chat.completions.create(
             model=model,
             messages=[{"role": "user", "content": text}],
             stream=streamed,

@@ -323,7 +323,7 @@ async def test_who_waits_when_redis_dies_goes_alone(tmp_path: Path) -> None:
 class Broken(MemoryLeases):
     """Leases that fail in ways nobody has thought of."""
 
-    async def take(self, exact: bytes, token: bytes) -> bool:  # noqa: ARG002
+    async def take(self, exact: bytes, token: bytes, *, patient: bool = False) -> bool:  # noqa: ARG002
         raise RuntimeError
 
     async def standing(self, exacts: object) -> list[Standing]:  # noqa: ARG002

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import redis
 
 from extproc.state import StateError
 from extproc.state.flights import FlightLeases, MemoryLeases, Standing, open_flights
-from extproc.state.shared_flights import PREFIX, TAKE_SECONDS, SharedLeases
+from extproc.state.shared_flights import PATIENT_SECONDS, PREFIX, TAKE_SECONDS, SharedLeases
 from tests.unit.state.conftest import serving
 
 PATIENT = 30.0
@@ -152,6 +154,29 @@ async def test_redis_holds_nothing_for_long_and_no_name_says_anything(redis_url:
             assert set(client.keys()) == {PREFIX + key("a"), PREFIX + key("b")}
             assert 0 < client.pttl(PREFIX + key("a")) <= 30_000
             assert 0 < client.pttl(PREFIX + key("b")) <= 500
+
+
+async def test_who_knows_that_redis_is_there_waits_for_it(tmp_path: Path) -> None:
+    """Longer than others, and not for ever."""
+    path = tmp_path / "redis.sock"
+    leases = SharedLeases(f"unix://{path}")
+    with serving(path), redis.Redis.from_url(f"unix://{path}") as client:
+        pid = client.info("server")["process_id"]
+        try:
+            await leases.ping()
+            os.kill(pid, signal.SIGSTOP)
+            waits = asyncio.create_task(leases.take(key("a"), MINE, patient=True))
+            await asyncio.sleep(3 * TAKE_SECONDS)
+            os.kill(pid, signal.SIGCONT)
+            assert await waits
+            os.kill(pid, signal.SIGSTOP)
+            began = time.perf_counter()
+            with pytest.raises(StateError, match=r"no answer within 0\.1 s"):
+                await leases.take(key("b"), MINE, patient=True)
+            assert time.perf_counter() - began < PATIENT_SECONDS + SLACK
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            await leases.close()
 
 
 async def test_a_redis_that_is_away_costs_nobody_time(tmp_path: Path) -> None:
