@@ -106,9 +106,10 @@ class Part:
         return self.process.returncode
 
     def last_words(self) -> str:
-        """The last line it logged."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it logged nothing"
+        """The line that says why it ended: Envoy's first `critical` one, after which it prints what
+        it was at; else the last."""
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["it logged nothing"]
+        return next((line for line in lines if "[critical]" in line), lines[-1])
 
 
 @dataclass(slots=True)

@@ -165,7 +165,7 @@ class Flights:
 
     def unwatch(self, air: _Air) -> None:
         """Nobody waits any more for what another worker does."""
-        if self._watched.get(air.exact) is air:
+        if self._led.get(air.exact) is not air:
             self._finish(air, None)
 
     def fetch(self, air: _Air) -> None:
@@ -198,11 +198,16 @@ class Flights:
 
     def _finish(self, air: _Air, entry: Entry | None) -> None:
         """It is known no more; who waits gets the entry."""
-        self._watched.pop(air.exact, None)
+        self._overlook(air)
         if self._known.get(air.exact) is air:
             del self._known[air.exact]
         if not air.future.done():
             air.future.set_result(entry)
+
+    def _overlook(self, air: _Air) -> None:
+        """It is looked at no more; another of the same key may be."""
+        if self._watched.get(air.exact) is air:
+            del self._watched[air.exact]
 
     async def _look(self) -> None:
         """Look at what other workers do, as long as somebody waits for it."""
@@ -222,7 +227,7 @@ class Flights:
                     if standing == "gone":
                         self._finish(air, None)
                     elif standing == "kept":
-                        self._watched.pop(air.exact, None)
+                        self._overlook(air)
                         self.fetch(air)
             await asyncio.sleep(LOOK_EVERY)
 

@@ -17,7 +17,7 @@ from extproc.cache import flights as module
 from extproc.cache.flights import Flight, Flights
 from extproc.state import StateError
 from extproc.state.answers import Entry
-from extproc.state.flights import FlightLeases, MemoryLeases, Standing
+from extproc.state.flights import KEPT_SECONDS, FlightLeases, MemoryLeases, Standing
 from extproc.state.memory_answers import MemoryAnswers
 from extproc.state.shared_flights import PREFIX, SharedLeases
 from tests.unit.state.answer_stores import entry, key
@@ -140,6 +140,25 @@ async def test_what_is_forgotten_at_once_nobody_gets(workers: Workers) -> None:
     for flights in (workers.one, workers.other):
         follower = await flights.join(A)
         assert await follower.wait(PATIENT) is None
+
+
+async def test_asking_on_for_what_was_forgotten_at_once_holds_nobody_up(workers: Workers) -> None:
+    """Until well after it is no longer remembered that it had been kept."""
+    leader = await workers.one.join(A)
+    found = fresh()
+    await workers.put(leader, found)
+    await workers.store.drop([found.head.id])
+    until = time.monotonic() + 2 * KEPT_SECONDS
+    while time.monotonic() < until:
+        for flights in (workers.one, workers.other):
+            follower = await flights.join(A)
+            if follower.leads:
+                follower.land(None)
+                continue
+            async with asyncio.timeout(KEPT_SECONDS + SLACK):
+                assert await follower.wait(PATIENT) is None
+    await until_empty(workers.one)
+    await until_empty(workers.other)
 
 
 async def test_a_leader_that_fails_frees_all_at_once(workers: Workers) -> None:

@@ -1,16 +1,18 @@
-"""What `tollgate run` tells the service."""
+"""What `tollgate run` tells the service, and of a part that ended."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
+import pytest
 
 from extproc.cli.run import run
 from extproc.cli.serve import serve
 from extproc.config.gateway import Gateway
-from extproc.stack import SERVICE_SECRETS, Options, Stack
+from extproc.stack import SERVICE_SECRETS, Options, Part, Stack
 
 EMPTY = Gateway(providers={}, targets={}, chains={}, routes=[])
 GIVEN = {
@@ -67,3 +69,16 @@ def test_every_flag_is_an_option_of_the_stack_with_the_same_default() -> None:
         if name in GIVEN:
             assert param.default == defaults[name], name
     assert set(GIVEN) <= {param.name for param in run.params}
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", "it logged nothing"),
+        ("one\ntwo\n\n", "two"),
+        ("[critical][assert] why\n[critical][backtrace] Caught\n  at\n", "[critical][assert] why"),
+    ],
+)
+def test_why_a_part_ended(log: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "envoy.log").write_text(log)
+    assert Part("envoy", tmp_path / "envoy.log", Mock()).last_words() == said
