@@ -17,7 +17,7 @@ both = $(BIN)/python -m pytest $(1) > .run/half.log 2>&1 & half=$$!; \
 # What needs no gateway, then what does, then what measures times under load. No Envoy of the first
 # gateways has many targets: each takes an inotify instance, and a user has 128.
 UNITS := $(addprefix tests/unit/,admin cli config dialects)
-E2E   := $(wildcard $(addprefix tests/e2e/test_,cache*.py guard*.py identity.py ledger_[cdt]*.py providers.py readme.py))
+E2E   := $(wildcard $(addprefix tests/e2e/test_,cache*.py guard*.py identity.py ledger*.py providers.py readme.py))
 ALONE := $(addprefix tests/e2e/test_,cache_restarts.py cache_semantic_shared.py limits_queue.py noise.py processes.py) tests/bench
 test: $(STUBS)
 	@mkdir -p .run

@@ -165,7 +165,7 @@ class Flights:
 
     def unwatch(self, air: _Air) -> None:
         """Nobody waits any more for what another worker does."""
-        if self._led.get(air.exact) is not air:
+        if self._watched.get(air.exact) is air:
             self._finish(air, None)
 
     def fetch(self, air: _Air) -> None:
